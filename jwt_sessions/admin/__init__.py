@@ -1,0 +1,5 @@
+from jwt_sessions.admin.refresh_token import RefreshTokenAdmin
+from jwt_sessions.admin.session import SessionAdmin
+from jwt_sessions.admin.token_version import TokenVersionAdmin
+
+__all__ = ["RefreshTokenAdmin", "SessionAdmin", "TokenVersionAdmin"]

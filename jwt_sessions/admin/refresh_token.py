@@ -1,0 +1,147 @@
+"""Refresh tokens in the admin: looked at, and made for devices that cannot sign in themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import ForeignKeyRawIdWidget
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+
+from jwt_sessions import conf, sessions
+from jwt_sessions.exceptions import JWTSessionsError
+from jwt_sessions.models import RefreshToken, Session
+from jwt_sessions.models.session import DEVICE_NAME_LENGTH
+
+
+class AddRefreshTokenForm(forms.ModelForm):
+    """What a new refresh token, and the session it belongs to, are made from."""
+
+    user: Any = forms.ModelChoiceField(queryset=None, label=_("User"))
+    audience = forms.ChoiceField(label=_("Audience"))
+    lifetime = forms.DurationField(
+        label=_("Lifetime"),
+        required=False,
+        help_text=_("In seconds, or as “days hours:minutes:seconds”. Empty: as the settings say."),
+    )
+    device_info = forms.CharField(label=_("Device"), required=False, max_length=DEVICE_NAME_LENGTH)
+
+    class Meta:
+        model = RefreshToken
+        fields = ("user", "audience", "lifetime", "device_info")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["user"].queryset = get_user_model()._default_manager.all()  # type: ignore[attr-defined]
+        self.fields["audience"].choices = [(name, name) for name in conf.current().AUDIENCES]  # type: ignore[attr-defined]
+        relation = Session._meta.get_field("user").remote_field
+        self.fields["user"].widget = ForeignKeyRawIdWidget(relation, admin.site)
+
+    def clean_user(self) -> AbstractBaseUser:
+        user: AbstractBaseUser = self.cleaned_data["user"]
+        if not user.is_active:
+            raise forms.ValidationError(_("This user is not active."))
+        return user
+
+    def clean_lifetime(self) -> Any:
+        lifetime = self.cleaned_data["lifetime"]
+        if lifetime is not None and not 1 <= lifetime.total_seconds() <= conf.LONGEST.total_seconds():
+            raise forms.ValidationError(_("A lifetime is at least one second and at most 50 years."))
+        return lifetime
+
+    def _post_clean(self) -> None:
+        """Nothing is copied to the instance: the verb that makes the token fills it."""
+
+
+@admin.register(RefreshToken)
+class RefreshTokenAdmin(admin.ModelAdmin):
+    """Rows are read-only. **Add** starts a session and shows its refresh token, once."""
+
+    list_display = (
+        "jti", "user", "audience", "device_info", "generation", "created_at", "expires_at", "last_used_at", "revoked_at",
+    )  # fmt: skip
+    list_filter = ("audience", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
+    list_select_related = ("session__user",)
+    ordering = ("-jti",)
+    show_full_result_count = False
+    fields = (
+        "jti",
+        "session",
+        "user",
+        "audience",
+        "lifetime",
+        "device_info",
+        "generation",
+        "hash_start",
+        "content_size",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return (f"session__user__{get_user_model().USERNAME_FIELD}", "device_info", "=jti", "=session__id")
+
+    def has_change_permission(self, request: HttpRequest, obj: RefreshToken | None = None) -> bool:
+        return False
+
+    @admin.display(description=_("user"), ordering="session__user")
+    def user(self, token: RefreshToken) -> str:
+        return str(token.session.user)
+
+    @admin.display(description=_("token hash"))
+    def hash_start(self, token: RefreshToken) -> str:
+        return f"{bytes(token.token_hash).hex()[:8]}…"
+
+    @admin.display(description=_("sealed content"))
+    def content_size(self, token: RefreshToken) -> str:
+        return "–" if token.content is None else _("%d bytes") % len(bytes(token.content))
+
+    def get_fields(self, request: HttpRequest, obj: RefreshToken | None = None) -> Any:
+        return AddRefreshTokenForm.Meta.fields if obj is None else self.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: RefreshToken | None = None) -> Any:
+        return () if obj is None else self.fields
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is None:
+            return AddRefreshTokenForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except JWTSessionsError as error:
+            # A pre_issue receiver may refuse this token too. Nothing was stored.
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(request.path)
+
+    def save_model(self, request: HttpRequest, obj: RefreshToken, form: Any, change: bool) -> None:
+        pair = sessions.start(
+            form.cleaned_data["user"],
+            audience=form.cleaned_data["audience"],
+            device_name=form.cleaned_data["device_info"],
+            refresh_token_lifetime=form.cleaned_data["lifetime"],
+        )
+        obj.pk = pair.session.refresh_tokens.get().pk
+        obj.refresh_from_db()
+        vars(obj)["_issued"] = pair
+
+    def response_add(self, request: HttpRequest, obj: RefreshToken, post_url_continue: Any = None) -> HttpResponse:
+        """Show the token in this answer and nowhere else: a message would be kept in a cookie or a session."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Refresh token issued"),
+            "opts": self.opts,
+            "refresh_token": obj,
+            "issued": vars(obj)["_issued"].refresh_token,
+        }
+        response = TemplateResponse(request, "admin/jwt_sessions/refreshtoken/issued.html", context)
+        response["Cache-Control"] = "no-store"
+        return response

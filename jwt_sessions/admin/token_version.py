@@ -1,0 +1,52 @@
+"""Token versions in the admin: end every token of a user, or ask for the password again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from jwt_sessions import sessions
+from jwt_sessions.models import TokenVersion
+
+
+@admin.register(TokenVersion)
+class TokenVersionAdmin(admin.ModelAdmin):
+    """Rows are read-only; **Add** raises the version of a user who has none yet."""
+
+    list_display = ("user", "jwt_version", "reauthenticate_after")
+    list_select_related = ("user",)
+    ordering = ("user",)
+    fields = ("user", "jwt_version", "reauthenticate_after")
+    raw_id_fields = ("user",)
+    actions = ("raise_versions", "require_reauthentication")
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return (f"user__{get_user_model().USERNAME_FIELD}",)
+
+    def get_fields(self, request: HttpRequest, obj: TokenVersion | None = None) -> Any:
+        return ("user",) if obj is None else self.fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TokenVersion | None = None) -> Any:
+        return () if obj is None else self.fields
+
+    def save_model(self, request: HttpRequest, obj: TokenVersion, form: Any, change: bool) -> None:
+        if not change:
+            sessions.raise_version(obj.user)
+            obj.refresh_from_db()
+
+    @admin.action(description=_("Raise the token version: end every token of these users"), permissions=["change"])
+    def raise_versions(self, request: HttpRequest, queryset: QuerySet[TokenVersion]) -> None:
+        for version in queryset.select_related("user"):
+            sessions.raise_version(version.user)
+        self.message_user(request, str(_("The versions were raised.")), messages.SUCCESS)
+
+    @admin.action(description=_("Require these users to sign in again"), permissions=["change"])
+    def require_reauthentication(self, request: HttpRequest, queryset: QuerySet[TokenVersion]) -> None:
+        for version in queryset.select_related("user"):
+            sessions.require_reauthentication(version.user)
+        self.message_user(request, str(_("These users have to sign in again to refresh.")), messages.SUCCESS)

@@ -1,0 +1,80 @@
+"""The refresh cookie: how it is set, and who may use it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.http import is_same_domain
+
+from jwt_sessions import conf
+from jwt_sessions.exceptions import CrossSiteRequest
+
+
+def refresh_cookie(request: HttpRequest) -> str | None:
+    """The refresh token in the request's cookie."""
+    return request.COOKIES.get(conf.current().COOKIE.full_name) or None
+
+
+def set_refresh_cookie(response: HttpResponse, token: str, expires: datetime | None, now: datetime) -> None:
+    """Hand a refresh token to a browser in a cookie that no script can read."""
+    cookie = conf.current().COOKIE
+    response.set_cookie(
+        cookie.full_name,
+        token,
+        max_age=None if expires is None else max(0, int((expires - now).total_seconds())),
+        path=cookie.PATH,
+        domain=cookie.DOMAIN,
+        secure=cookie.SECURE,
+        httponly=True,
+        samesite=cookie.SAMESITE,
+    )
+
+
+def clear_refresh_cookie(response: HttpResponse) -> None:
+    """Make a browser forget the cookie. The attributes have to be those it was set with."""
+    cookie = conf.current().COOKIE
+    response.set_cookie(
+        cookie.full_name,
+        "",
+        max_age=0,
+        path=cookie.PATH,
+        domain=cookie.DOMAIN,
+        secure=cookie.SECURE,
+        httponly=True,
+        samesite=cookie.SAMESITE,
+    )
+
+
+def check_same_site(request: HttpRequest) -> None:
+    """
+    Refuse what a foreign site makes a browser send: the cookie would come along without the user's will.
+
+    ``Origin`` (RFC 6454 §7) decides where it names this host or one of ``CSRF_TRUSTED_ORIGINS``; else
+    ``Sec-Fetch-Site`` (W3C Fetch Metadata §2.3); a request with neither comes from no browser.
+
+    Raises:
+        CrossSiteRequest: The request comes from a foreign site.
+    """
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    if origin is not None and _trusted(origin, request):
+        return
+    if site in ("same-origin", "none") or (origin is None and site is None):
+        return
+    raise CrossSiteRequest
+
+
+def _trusted(origin: str, request: HttpRequest) -> bool:
+    if origin == f"{request.scheme}://{request.get_host()}":
+        return True
+    try:
+        given = urlsplit(origin)
+    except ValueError:
+        return False
+    trusted = (urlsplit(each) for each in django_settings.CSRF_TRUSTED_ORIGINS)
+    return any(
+        given.scheme == each.scheme and is_same_domain(given.netloc.lower(), each.netloc.lower().lstrip("*"))
+        for each in trusted
+    )

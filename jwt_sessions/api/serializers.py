@@ -1,0 +1,116 @@
+"""Parameters in and representations out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from rest_framework import serializers
+
+from jwt_sessions.api.views import utc
+from jwt_sessions.models import Session
+from jwt_sessions.models.session import DEVICE_NAME_LENGTH
+from jwt_sessions.policies import deadlines, environment
+from jwt_sessions.types import TokenPair
+
+# Longer than any user name or password that makes sense, short enough to hash without harm.
+CREDENTIAL_LENGTH = 1024
+
+
+def _text(max_length: int = 255, **options: Any) -> serializers.CharField:
+    return serializers.CharField(max_length=max_length, **options)
+
+
+def _password() -> serializers.CharField:
+    return _text(CREDENTIAL_LENGTH, trim_whitespace=False)
+
+
+class DeviceNameSerializer(serializers.Serializer[Any]):
+    """``PATCH sessions/<id>/``."""
+
+    device_name = _text(DEVICE_NAME_LENGTH, allow_blank=True)
+
+
+class LoginSerializer(serializers.Serializer[Any]):
+    """``POST login/``. The name of the user stands under the user model's ``USERNAME_FIELD``."""
+
+    password = _password()
+    audience = _text(required=False)
+    device_name = _text(DEVICE_NAME_LENGTH, required=False, allow_blank=True)
+    delivery = serializers.ChoiceField(["body", "cookie"], required=False)
+    replace_others = serializers.BooleanField(required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        username = {get_user_model().USERNAME_FIELD: _text(CREDENTIAL_LENGTH)}
+        return {**username, **super().get_fields()}
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = set(data) - set(self.fields)
+        if unknown:
+            raise serializers.ValidationError({min(unknown): ["This parameter is unknown."]})
+        return super().to_internal_value(data)
+
+
+class PasswordGrantSerializer(serializers.Serializer[Any]):
+    """``grant_type=password`` (RFC 6749 §4.3.2)."""
+
+    username = _text(CREDENTIAL_LENGTH)
+    password = _password()
+    audience = _text(required=False)
+    resource = _text(required=False)
+
+
+class RefreshGrantSerializer(serializers.Serializer[Any]):
+    """``grant_type=refresh_token`` (RFC 6749 §6), with the token in the body or in the cookie."""
+
+    refresh_token = _text(required=False)
+    audience = _text(required=False)
+    resource = _text(required=False)
+    background = serializers.BooleanField(required=False)
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    """``POST revoke/`` (RFC 7009 §2.1). The hint is not needed: the kinds of token look different."""
+
+    token = _text(16384)
+    token_type_hint = _text(required=False)
+
+
+class LogoutSerializer(serializers.Serializer[Any]):
+    """``POST logout/``."""
+
+    refresh_token = _text(16384, required=False, allow_blank=True)
+
+
+def token_answer(pair: TokenPair, *, with_refresh_token: bool) -> dict[str, Any]:
+    """RFC 6749 §5.1, plus what a client needs to plan."""
+    answer = {
+        "access_token": pair.access_token,
+        "token_type": "Bearer",
+        "expires_in": pair.expires_in,
+        "refresh_in": pair.refresh_in,
+        "session_id": str(pair.session.pk),
+        "session_expires_at": utc(pair.session_expires_at),
+        "idle_expires_at": utc(pair.idle_expires_at),
+    }
+    if with_refresh_token:
+        answer["refresh_token"] = pair.refresh_token
+    return answer
+
+
+def session_answer(session: Session, current: Session) -> dict[str, Any]:
+    """A session as its owner sees it."""
+    limits = deadlines(session, environment())
+    return {
+        "id": str(session.pk),
+        "device_name": session.device_name,
+        "device": {"browser": session.browser, "system": session.system},
+        "ip_address": session.ip_address,
+        "audience": session.audience,
+        "created_at": utc(session.created_at),
+        "authenticated_at": utc(session.authenticated_at),
+        "last_active_at": utc(session.last_active_at),
+        "session_expires_at": utc(limits.session_expires_at),
+        "idle_expires_at": utc(limits.idle_expires_at),
+        "current": session.pk == current.pk,
+    }

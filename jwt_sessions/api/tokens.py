@@ -1,0 +1,140 @@
+"""Where tokens are issued and revoked: ``login/``, ``token/``, ``logout/``, ``revoke/``."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib.auth import get_user_model
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_variables
+from rest_framework.authentication import get_authorization_header
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jwt_sessions import sessions
+from jwt_sessions.api import cookies
+from jwt_sessions.api.serializers import (
+    LoginSerializer,
+    LogoutSerializer,
+    PasswordGrantSerializer,
+    RefreshGrantSerializer,
+    TokenSerializer,
+    token_answer,
+)
+from jwt_sessions.api.views import Endpoint, OAuthEndpoint, validated
+from jwt_sessions.exceptions import InvalidRequest, UnsupportedGrantType
+from jwt_sessions.types import TokenPair
+
+hides_locals = method_decorator(sensitive_variables(), name="post")
+
+
+def _answer(pair: TokenPair, *, by_cookie: bool) -> Response:
+    response = Response(token_answer(pair, with_refresh_token=not by_cookie))
+    if by_cookie:
+        cookies.set_refresh_cookie(response, pair.refresh_token, pair.session_expires_at, timezone.now())
+    # RFC 6749 §5.1 asks for both.
+    response["Pragma"] = "no-cache"
+    return response
+
+
+def _audience(parameters: dict[str, Any]) -> str | None:
+    """The audience asked for, also where it is called ``resource`` (RFC 8707 §2)."""
+    audience: str | None = parameters.get("audience") or parameters.get("resource")
+    return audience
+
+
+@hides_locals
+class LoginView(Endpoint):
+    """Sign in with a name and a password."""
+
+    def post(self, request: Request) -> Response:
+        parameters = validated(LoginSerializer, request)
+        by_cookie = parameters.get("delivery") == "cookie"
+        if by_cookie:
+            # Else a foreign site could sign its visitors in to an account of its own.
+            cookies.check_same_site(request._request)
+        pair = sessions.sign_in(
+            request._request,
+            parameters[get_user_model().USERNAME_FIELD],
+            parameters["password"],
+            audience=_audience(parameters),
+            device_name=parameters.get("device_name", ""),
+            replace_others=parameters.get("replace_others", False),
+        )
+        return _answer(pair, by_cookie=by_cookie)
+
+
+@hides_locals
+class TokenView(OAuthEndpoint):
+    """The token endpoint (RFC 6749 §3.2)."""
+
+    def post(self, request: Request) -> Response:
+        grants = {"refresh_token": self._refresh, "password": self._password}
+        grant_type = cast(dict[str, Any], request.data).get("grant_type")
+        if not isinstance(grant_type, str) or not grant_type:
+            raise InvalidRequest("grant_type is missing.", field="grant_type")
+        if grant_type not in grants:
+            raise UnsupportedGrantType("This grant_type is not supported.", field="grant_type")
+        return grants[grant_type](request)
+
+    @method_decorator(sensitive_variables())
+    def _refresh(self, request: Request) -> Response:
+        parameters = validated(RefreshGrantSerializer, request)
+        by_cookie = "refresh_token" not in parameters
+        token = cookies.refresh_cookie(request._request) if by_cookie else parameters["refresh_token"]
+        if token is None:
+            raise InvalidRequest("refresh_token is missing.", field="refresh_token")
+        if by_cookie:
+            cookies.check_same_site(request._request)
+        pair = sessions.refresh(
+            token,
+            request=request._request,
+            audience=_audience(parameters),
+            background=parameters.get("background", False),
+        )
+        return _answer(pair, by_cookie=by_cookie)
+
+    @method_decorator(sensitive_variables())
+    def _password(self, request: Request) -> Response:
+        parameters = validated(PasswordGrantSerializer, request)
+        pair = sessions.sign_in(
+            request._request, parameters["username"], parameters["password"], audience=_audience(parameters)
+        )
+        return _answer(pair, by_cookie=False)
+
+
+@hides_locals
+class LogoutView(Endpoint):
+    """
+    Sign out. Whatever was presented, also something dead or nothing, the answer is 204 and the cookie is cleared.
+
+    Only a foreign site that presents nothing but the cookie is refused.
+    """
+
+    def post(self, request: Request) -> Response:
+        presented = [_bearer_token(request), validated(LogoutSerializer, request).get("refresh_token")]
+        tokens = [token for token in presented if token]
+        cookie = cookies.refresh_cookie(request._request)
+        if cookie is not None and not tokens:
+            cookies.check_same_site(request._request)
+            tokens = [cookie]
+        for token in tokens:
+            sessions.sign_out(token, request=request._request)
+        response = Response(status=204)
+        cookies.clear_refresh_cookie(response)
+        return response
+
+
+@hides_locals
+class RevokeView(OAuthEndpoint):
+    """Token revocation (RFC 7009): 200 also for what is unknown or dead, so that nobody learns which."""
+
+    def post(self, request: Request) -> Response:
+        sessions.sign_out(validated(TokenSerializer, request)["token"], request=request._request)
+        return Response({})
+
+
+def _bearer_token(request: Request) -> str | None:
+    scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class JWTSessionsConfig(AppConfig):
+    name = "jwt_sessions"
+    verbose_name = _("JWT sessions")
+    # Every key of this app is declared, so that a project's DEFAULT_AUTO_FIELD never asks for a migration.
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from jwt_sessions import checks, receivers  # noqa: F401

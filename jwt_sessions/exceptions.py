@@ -1,0 +1,137 @@
+"""
+What can go wrong, as the callers of this package see it.
+
+Every error has a stable ``code`` (what clients switch on) and says with ``terminal`` whether the client has to
+sign in again (``True``) or may try again later (``False``). How an error looks in HTTP is decided in one place,
+``jwt_sessions.api.errors``. Messages are written for the person who calls the API and never quote a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class EndReason(models.TextChoices):
+    """Why a session ended."""
+
+    LOGOUT = "logout", _("signed out")
+    ENDED_BY_USER = "ended_by_user", _("ended by the user from another device")
+    ENDED_BY_ADMIN = "ended_by_admin", _("ended by an administrator")
+    REPLACED = "replaced", _("replaced by a newer sign-in")
+    SESSION_LIMIT = "session_limit", _("too many sessions")
+    IDLE_TIMEOUT = "idle_timeout", _("no activity")
+    MAX_LIFETIME = "max_lifetime", _("maximum lifetime reached")
+    PASSWORD_CHANGED = "password_changed", _("password changed")
+    VERSION_RAISED = "version_raised", _("token version raised")
+    TOKEN_REUSE = "token_reuse", _("refresh token reused")
+    USER_INACTIVE = "user_inactive", _("user deactivated")
+    EXPIRED = "expired", _("refresh token expired")
+
+
+class JWTSessionsError(Exception):
+    """Base of every error that this package raises for what a caller did."""
+
+    code: ClassVar[str]
+    terminal: ClassVar[bool] = False
+    message: ClassVar[str]
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.message)
+
+
+class InvalidToken(JWTSessionsError):
+    """Malformed, forged, unknown, of the wrong type, audience or issuer; all alike, so that nobody learns which."""
+
+    code = "INVALID_TOKEN"
+    terminal = True
+    message = "The token is invalid."
+
+
+class ExpiredToken(JWTSessionsError):
+    """A genuine access token past its ``exp``: refresh and retry."""
+
+    code = "EXPIRED_TOKEN"
+    message = "The access token expired."
+
+
+class SessionEnded(JWTSessionsError):
+    """The session of a genuine token has ended; ``reason`` says why."""
+
+    code = "SESSION_ENDED"
+    terminal = True
+
+    def __init__(self, reason: EndReason) -> None:
+        super().__init__(f"The session has ended: {reason.value}.")
+        self.reason = reason
+
+
+class ReauthenticationRequired(JWTSessionsError):
+    """The user was flagged after this session's password was last given."""
+
+    code = "REAUTHENTICATION_REQUIRED"
+    terminal = True
+    message = "Sign in again to continue."
+
+
+class InvalidCredentials(JWTSessionsError):
+    """Wrong name, wrong password or inactive user; all alike."""
+
+    code = "INVALID_CREDENTIALS"
+    message = "No active account matches these credentials."
+
+
+class InvalidRequest(JWTSessionsError):
+    """A parameter is missing, unknown or malformed; ``field`` names it."""
+
+    code = "INVALID_REQUEST"
+    message = "The request is malformed."
+
+    def __init__(self, message: str = "", *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnsupportedGrantType(InvalidRequest):
+    """The token endpoint does not know this ``grant_type`` (RFC 6749 §5.2)."""
+
+
+class InvalidTarget(InvalidRequest):
+    """The audience is not one that may be issued (RFC 8707 §2)."""
+
+
+class CrossSiteRequest(InvalidRequest):
+    """A foreign site made a browser send the refresh cookie."""
+
+    message = "The refresh cookie is not accepted from another site."
+
+
+class Throttled(JWTSessionsError):
+    """Too many failures; try again after ``retry_after`` seconds."""
+
+    code = "THROTTLED"
+    message = "Too many attempts."
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class IssueDenied(JWTSessionsError):
+    """
+    Raised by a receiver of ``pre_issue`` to refuse a token.
+
+    The message is shown to the client. Nothing has been stored: a presented refresh token is still unused.
+    """
+
+    code = "ISSUE_DENIED"
+    message = "The token was denied."
+
+
+class IssueFailed(JWTSessionsError):
+    """A receiver of ``pre_issue`` broke, or the token cannot be made. The cause is logged, never shown."""
+
+    code = "ISSUE_FAILED"
+    message = "The token could not be issued."

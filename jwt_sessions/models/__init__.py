@@ -1,0 +1,5 @@
+from jwt_sessions.models.refresh_token import RefreshToken
+from jwt_sessions.models.session import Session
+from jwt_sessions.models.token_version import TokenVersion
+
+__all__ = ["RefreshToken", "Session", "TokenVersion"]

@@ -1,0 +1,63 @@
+"""What this package notices when a user is saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import get_hasher, identify_hasher
+from django.db import models
+from django.db.models.signals import post_save, pre_save
+from django.dispatch import receiver
+
+from jwt_sessions.exceptions import EndReason
+from jwt_sessions.models import Session
+from jwt_sessions.sessions import end_all
+from jwt_sessions.sessions.verdict import auth_hash, fallback_auth_hashes
+
+# The senders are not named: a user may be saved through a proxy model.
+
+
+@receiver(pre_save, dispatch_uid="jwt_sessions.notice_rehash")
+def notice_rehash(instance: models.Model, using: str, **kwargs: Any) -> None:
+    """
+    Tell a silent re-hash from a change of the password.
+
+    Django hashes a password anew when it sees it at login and its hasher has grown stronger: the same password, so
+    sessions go on. It shows in three ways at once: the user has just been given the password in clear and forgotten it
+    again (``_password`` is set, to ``None``), the stored hash was out of date, and the new one differs.
+    """
+    if not isinstance(instance, get_user_model()) or vars(instance).get("_password", "") is not None:
+        return
+    before = get_user_model()._base_manager.using(using).filter(pk=instance.pk).first()
+    if before is not None and before.password != instance.password and _is_outdated(before.password):
+        vars(instance)["_rehashed_from"] = [auth_hash(before), *fallback_auth_hashes(before)]
+
+
+@receiver(post_save, dispatch_uid="jwt_sessions.follow_rehash")
+def follow_rehash(instance: models.Model, **kwargs: Any) -> None:
+    """Carry the sessions of a user over a silent re-hash."""
+    before = vars(instance).pop("_rehashed_from", None)
+    if before is not None and isinstance(instance, get_user_model()):
+        sessions = Session.objects.owned_by(instance).filter(auth_hash__in=before)
+        sessions.update(auth_hash=auth_hash(instance))
+
+
+@receiver(post_save, dispatch_uid="jwt_sessions.end_sessions_of_inactive")
+def end_sessions_of_inactive(
+    instance: models.Model, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
+) -> None:
+    """End the sessions of a user who is deactivated, so that they do not come back when the user does."""
+    if not isinstance(instance, get_user_model()) or instance.is_active or created or kwargs.get("raw"):
+        return
+    if update_fields is None or "is_active" in update_fields:
+        end_all(instance, reason=EndReason.USER_INACTIVE)
+
+
+def _is_outdated(encoded: str) -> bool:
+    """Whether Django would hash this password anew at login."""
+    preferred = get_hasher("default")
+    try:
+        return identify_hasher(encoded).algorithm != preferred.algorithm or preferred.must_update(encoded)
+    except ValueError:
+        return False

@@ -1,0 +1,50 @@
+"""What a request leaves behind on its session: the first use of a generation, and user activity."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db import OperationalError, connections, router, transaction
+
+from jwt_sessions import conf
+from jwt_sessions.models import Session
+
+logger = logging.getLogger("jwt_sessions")
+
+
+def note_first_use(session: Session, generation: int, now: datetime) -> None:
+    """Note that a generation's client has got it, which starts the grace period of the one before."""
+    if generation == session.generation > 0 and session.first_used_at is None:
+        _write(lambda: Session.objects.mark_used(session.pk, generation, now))
+
+
+def activity_is_due(session: Session, now: datetime) -> bool:
+    """Whether the last activity on record is older than ``ACTIVITY_RESOLUTION``."""
+    return session.last_active_at <= now - conf.current().ACTIVITY_RESOLUTION
+
+
+def note_activity(session: Session, now: datetime) -> None:
+    """Note that the user was there; written at most once per ``ACTIVITY_RESOLUTION``."""
+    if activity_is_due(session, now):
+        seen_before = now - conf.current().ACTIVITY_RESOLUTION
+        _write(lambda: Session.objects.mark_active(session.pk, seen_before, now))
+
+
+def _write(statement: Callable[[], int]) -> None:
+    """
+    Run a write that the request does not depend on.
+
+    Inside somebody's transaction (``ATOMIC_REQUESTS``) SQLite may refuse it at once, as it cannot upgrade a stale
+    read: a savepoint keeps the request's transaction whole, and the next request notes it instead.
+    """
+    alias = router.db_for_write(Session)
+    try:
+        if connections[alias].in_atomic_block:
+            with transaction.atomic(using=alias):
+                statement()
+        else:
+            statement()
+    except OperationalError:
+        logger.warning("activity could not be written")

@@ -1,0 +1,89 @@
+"""Authorizing a request by its access token: the door of every protected view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import router
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.views.decorators.debug import sensitive_variables
+
+from jwt_sessions import conf
+from jwt_sessions.exceptions import InvalidToken, SessionEnded
+from jwt_sessions.models import Session
+from jwt_sessions.models.lookup import find
+from jwt_sessions.sessions.activity import note_activity, note_first_use
+from jwt_sessions.sessions.end import record_end
+from jwt_sessions.sessions.verdict import verdict
+from jwt_sessions.tokens import access
+
+
+class VerifiedToken:
+    """
+    A verified access token: what ``request.auth`` is.
+
+    Attributes:
+        claims: The claims, read-only.
+        session: The session. With ``SESSION_CHECK="none"`` it is read when asked for, and may be gone.
+        tenant: The ``tenantId`` claim, or ``None``.
+    """
+
+    def __init__(self, claims: Mapping[str, Any], session: Session | None) -> None:
+        self.claims = MappingProxyType(claims) if isinstance(claims, dict) else claims
+        if session is not None:
+            self.session = session
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} sid={self.claims['sid']}>"
+
+    @cached_property
+    def session(self) -> Session:
+        return Session.objects.get(pk=self.claims["sid"])
+
+    @property
+    def tenant(self) -> str | None:
+        return self.claims.get("tenantId")
+
+
+@sensitive_variables()
+def authorize(token: str, *, background: bool = False) -> tuple[AbstractBaseUser, VerifiedToken]:
+    """
+    The user and the verified token of a request: one read, and with ``SESSION_CHECK="none"`` none.
+
+    Args:
+        token: The access token as presented.
+        background: The client acts by itself: no sign of the user.
+
+    Raises:
+        InvalidToken, ExpiredToken: See :func:`jwt_sessions.tokens.access.decode`.
+        SessionEnded: The token is good but its session is over; the end is stored if it was not yet.
+    """
+    now = timezone.now()
+    claims = access.decode(token, now)
+    if conf.current().SESSION_CHECK == "none":
+        return _user_by_claim(claims), VerifiedToken(claims, None)
+    found = find(UUID(claims["sid"]))
+    if found is None or str(found.session.user.pk) != claims["sub"] or claims["gen"] > found.session.generation:
+        raise InvalidToken
+    session = found.session
+    reason = verdict(session, found.jwt_version, now)
+    if reason is not None:
+        record_end([session], reason, now)
+        raise SessionEnded(reason)
+    note_first_use(session, claims["gen"], now)
+    if not background:
+        note_activity(session, now)
+    return session.user, VerifiedToken(claims, session)
+
+
+def _user_by_claim(claims: Mapping[str, Any]) -> AbstractBaseUser:
+    """The user with nothing but the key loaded; Django reads the rest should a view ask for it."""
+    user_model = get_user_model()
+    key = user_model._meta.pk
+    return user_model.from_db(router.db_for_read(user_model), [key.attname], [key.to_python(claims["sub"])])

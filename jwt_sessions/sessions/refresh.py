@@ -1,0 +1,204 @@
+"""
+Refreshing: a refresh token becomes a fresh access token, and as a rule its successor.
+
+Reading, asking ``pre_issue`` and signing come first and hold no lock. Then one short transaction begins with the
+compare-and-swap on the session's generation that decides every race; who loses it starts over and finds the winner's
+token sealed for itself.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime, timedelta
+
+from django.db import OperationalError, connections, router, transaction
+from django.http import HttpRequest
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from jwt_sessions import conf, policies, signals
+from jwt_sessions.client_info import client_info
+from jwt_sessions.exceptions import EndReason, InvalidToken, ReauthenticationRequired, SessionEnded
+from jwt_sessions.models import RefreshToken, Session
+from jwt_sessions.models.lookup import Found, find
+from jwt_sessions.rotation import Standing, previous_is_honoured, standing, successor
+from jwt_sessions.sessions.activity import activity_is_due, note_activity, note_first_use
+from jwt_sessions.sessions.end import record_end, security_log
+from jwt_sessions.sessions.issue import issue_access_token
+from jwt_sessions.sessions.start import issuable_audience, new_token_row
+from jwt_sessions.sessions.verdict import auth_hash, verdict
+from jwt_sessions.tokens import refresh as refresh_tokens
+from jwt_sessions.tokens.refresh import OpaqueToken
+from jwt_sessions.types import ClientInfo, TokenPair
+
+# A race is lost once: the next look finds the winner's rotation. What is beyond that are deadlocks that the database
+# breaks by refusing somebody.
+ATTEMPTS = 5
+
+
+@sensitive_variables()
+def refresh(
+    refresh_token: str,
+    *,
+    request: HttpRequest | None = None,
+    audience: str | None = None,
+    background: bool = False,
+) -> TokenPair:
+    """
+    Exchange a refresh token for an access token and the refresh token to use next.
+
+    Args:
+        refresh_token: The token as the client presents it.
+        request: The request that presents it, for address and device.
+        audience: One of ``AUDIENCES`` for the access token; the session's own by default.
+        background: The client refreshes by itself: no sign of the user.
+
+    Raises:
+        InvalidToken: Unknown, forged, reused, or its user is gone. A reused one has ended its session.
+        SessionEnded: It is genuine and current, but its session is over.
+        ReauthenticationRequired: The user has to give the password again.
+        InvalidTarget: The audience may not be issued.
+        IssueDenied, IssueFailed: No token was issued; the refresh token is as it was.
+    """
+    presented = refresh_tokens.parse(refresh_token)
+    if audience is not None:
+        issuable_audience(audience)
+    client = client_info(request)
+    for attempt in range(1, ATTEMPTS + 1):
+        now = timezone.now()
+        found, how = resolve(presented, now, request=request)
+        try:
+            pair = _exchange(presented, found, how, audience, background, client, now)
+        except OperationalError:
+            if attempt == ATTEMPTS or connections[router.db_for_write(Session)].in_atomic_block:
+                raise
+            continue
+        if pair is not None:
+            signals.session_refreshed.send_robust(
+                Session, session=pair.session, user=pair.session.user, request=request, rotated=pair.rotated
+            )
+            return pair
+    raise OperationalError("The session was changed by others at every attempt to refresh it.")
+
+
+def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | None) -> tuple[Found, Standing]:
+    """
+    The living session of a presented refresh token, which is its current one or the previous one while honoured.
+
+    Raises:
+        InvalidToken: Unknown, or reused; then its session has been ended.
+        SessionEnded: Genuine, but its session is over.
+    """
+    found = find(presented.session_id, with_token=True)
+    if found is None:
+        raise InvalidToken
+    session = found.session
+    how = standing(presented, session, found.token, now)
+    reason = verdict(session, found.jwt_version, now)
+    if reason is not None:
+        record_end([session], reason, now)
+    elif how is Standing.REUSED:
+        _end_for_reuse(session, presented, now, request)
+    if how in (Standing.REUSED, Standing.UNKNOWN):
+        raise InvalidToken
+    if reason is not None:
+        raise SessionEnded(reason)
+    return found, how
+
+
+def _end_for_reuse(session: Session, presented: OpaqueToken, now: datetime, request: HttpRequest | None) -> None:
+    if record_end([session], EndReason.TOKEN_REUSE, now):
+        security_log.warning(
+            "refresh token of generation %d reused at generation %d: session %s of user %s ended",
+            presented.generation,
+            session.generation,
+            session.pk,
+            session.user_id,
+        )
+        signals.refresh_token_reused.send_robust(
+            Session, session=session, generation=presented.generation, request=request
+        )
+
+
+def _exchange(
+    presented: OpaqueToken,
+    found: Found,
+    how: Standing,
+    audience: str | None,
+    background: bool,
+    client: ClientInfo,
+    now: datetime,
+) -> TokenPair | None:
+    """Answer a token in good standing. ``None``: another request changed the session first."""
+    session, current = found.session, found.token
+    if found.reauthenticate_after is not None and session.authenticated_at < found.reauthenticate_after:
+        raise ReauthenticationRequired
+    rotates = (
+        how is Standing.CURRENT
+        and conf.current().ROTATE_REFRESH_TOKENS
+        and not previous_is_honoured(session, current, now)
+    )
+    after = copy.copy(session)
+    after.auth_hash = auth_hash(session.user)
+    if not background and (rotates or activity_is_due(session, now)):
+        after.last_active_at = now
+    if rotates:
+        lifetime = _next_lifetime(current)
+        token = refresh_tokens.make(session.pk, session.generation + 1)
+        after.generation, after.first_used_at = token.generation, None
+        after.refresh_expires_at = None if lifetime is None else now + lifetime
+        after.ip_address = client.ip_address or session.ip_address
+    else:
+        token = presented if how is Standing.CURRENT else successor(presented, current)
+    deadlines = policies.deadlines(after, policies.environment())
+    access = issue_access_token(after, deadlines, audience=audience or session.audience, client=client, now=now)
+    if rotates:
+        row = new_token_row(token, after, lifetime, client, now)
+        row.content = presented.seal(token)
+        if not _store_rotation(session, after, row, now):
+            return None
+    else:
+        _store_use(session, after, how, background, now)
+    return TokenPair(
+        access.text,
+        token.text,
+        access.expires_in,
+        after,
+        deadlines.session_expires_at,
+        deadlines.idle_expires_at,
+        rotated=rotates,
+    )
+
+
+def _next_lifetime(current: RefreshToken) -> timedelta | None:
+    """Of the lifetime in force and that of the predecessor (which an administrator may have chosen) the shorter."""
+    configured = conf.current().REFRESH_TOKEN_LIFETIME
+    previous = None if current.lifetime is None else timedelta(seconds=current.lifetime)
+    return min((lifetime for lifetime in (configured, previous) if lifetime is not None), default=None)
+
+
+def _store_rotation(session: Session, after: Session, row: RefreshToken, now: datetime) -> bool:
+    with transaction.atomic(using=router.db_for_write(Session)):
+        won = Session.objects.advance(
+            session.pk,
+            session.generation,
+            last_active_at=after.last_active_at,
+            refresh_expires_at=after.refresh_expires_at,
+            auth_hash=after.auth_hash,
+            ip_address=after.ip_address,
+        )
+        if won:
+            RefreshToken.objects.supersede(session.pk, session.generation, now)
+            row.save(force_insert=True)
+    return won
+
+
+def _store_use(session: Session, after: Session, how: Standing, background: bool, now: datetime) -> None:
+    if how is Standing.CURRENT:
+        RefreshToken.objects.filter(session_id=session.pk, generation=session.generation).update(last_used_at=now)
+        note_first_use(session, session.generation, now)
+    if not background:
+        note_activity(session, now)
+    if bytes(session.auth_hash) != after.auth_hash:
+        # SECRET_KEY has changed since: what hangs on it follows, so that the session outlives the fallbacks.
+        Session.objects.filter(pk=session.pk).update(auth_hash=after.auth_hash)

@@ -1,0 +1,69 @@
+"""Signing in with a password, by whatever authentication backends the project has."""
+
+from __future__ import annotations
+
+import inspect
+
+from django.contrib.auth import authenticate, get_backends, get_user_model
+from django.contrib.auth.signals import user_logged_in
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+
+from jwt_sessions.client_info import client_info
+from jwt_sessions.exceptions import InvalidCredentials
+from jwt_sessions.sessions.start import issuable_audience, start
+from jwt_sessions.sessions.throttle import LoginAttempt
+from jwt_sessions.types import TokenPair
+
+
+@sensitive_variables()
+def sign_in(
+    request: HttpRequest,
+    username: str,
+    password: str,
+    *,
+    audience: str | None = None,
+    device_name: str = "",
+    replace_others: bool = False,
+) -> TokenPair:
+    """
+    Verify a name and a password and start a session.
+
+    Django's ``user_logged_in`` and ``user_login_failed`` are sent as for a login by form.
+
+    Raises:
+        InvalidCredentials: No backend accepts them, or the user is not active.
+        Throttled: There were too many failures for this name or from this address.
+        InvalidTarget, IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.start`. Nothing was stored.
+    """
+    audience = issuable_audience(audience)
+    attempt = LoginAttempt(username, client_info(request).ip_address)
+    attempt.begin()
+    user = authenticate(request, **{_name_argument(request): username}, password=password)
+    if user is None or not user.is_active:
+        raise InvalidCredentials
+    attempt.succeed()
+    pair = start(user, request=request, audience=audience, device_name=device_name, replace_others=replace_others)
+    user_logged_in.send(sender=user.__class__, request=request, user=user)
+    return pair
+
+
+def _name_argument(request: HttpRequest) -> str:
+    """
+    What the project's backends call the name: "username" as Django's own forms do, or else the user model's field.
+
+    ``authenticate`` passes over backends that do not take the arguments, so the name that all of them take is used.
+    """
+    field: str = get_user_model().USERNAME_FIELD
+    takes_field = [_takes(backend, request, field) for backend in get_backends()]
+    takes_username = [_takes(backend, request, "username") for backend in get_backends()]
+    only_by_field = any(field and not name for field, name in zip(takes_field, takes_username, strict=True))
+    return field if only_by_field else "username"
+
+
+def _takes(backend: object, request: HttpRequest, argument: str) -> bool:
+    try:
+        inspect.signature(backend.authenticate).bind(request, **{argument: "", "password": ""})  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""Signing out with a token: whatever was presented, also a dead one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.signals import user_logged_out
+from django.http import HttpRequest
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from jwt_sessions.exceptions import EndReason, InvalidToken, SessionEnded
+from jwt_sessions.models.lookup import find
+from jwt_sessions.sessions.end import end
+from jwt_sessions.sessions.refresh import resolve
+from jwt_sessions.tokens import access
+from jwt_sessions.tokens import refresh as refresh_tokens
+
+
+@sensitive_variables()
+def sign_out(token: str, *, request: HttpRequest) -> bool:
+    """
+    End the session of a refresh or an access token, and tell Django's ``user_logged_out`` receivers.
+
+    A genuine access token that has expired will do. An old refresh token is reuse here as everywhere.
+
+    Returns:
+        Whether this ended a living session. Unknown and forged tokens end nothing.
+    """
+    try:
+        session_id = _session_id(token, request)
+    except (InvalidToken, SessionEnded):
+        return False
+    found = find(session_id)
+    if found is None or not end(found.session, reason=EndReason.LOGOUT):
+        return False
+    user_logged_out.send(sender=found.session.user.__class__, request=request, user=found.session.user)
+    return True
+
+
+def _session_id(token: str, request: HttpRequest) -> UUID:
+    now = timezone.now()
+    if refresh_tokens.looks_like_refresh_token(token):
+        found, _standing = resolve(refresh_tokens.parse(token), now, request=request)
+        return found.session.pk
+    return UUID(access.decode(token, now, check_expiry=False)["sid"])

@@ -1,0 +1,65 @@
+"""The verdict: whether a session lives. Every door asks here and nowhere else."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.contrib.auth.base_user import AbstractBaseUser
+
+from jwt_sessions import conf, policies
+from jwt_sessions.exceptions import EndReason
+from jwt_sessions.models import Session
+from jwt_sessions.tokens.keys import derived
+
+AUTH_HASH_BYTES = 12
+
+
+def verdict(session: Session, jwt_version: int, now: datetime) -> EndReason | None:
+    """
+    Why a session is over at ``now``, or ``None`` while it lives.
+
+    Args:
+        session: The session, with its user loaded.
+        jwt_version: The user's token version.
+        now: The moment to judge it at.
+    """
+    if session.ended_at is not None:
+        return EndReason(session.end_reason)
+    if not session.user.is_active:
+        return EndReason.USER_INACTIVE
+    if session.jwt_version != jwt_version:
+        return EndReason.VERSION_RAISED
+    if conf.current().PASSWORD_CHANGE_ENDS_SESSIONS and not _same_password(session):
+        return EndReason.PASSWORD_CHANGED
+    passed = policies.deadlines(session, policies.environment()).passed(now)
+    return None if passed is None else passed.reason
+
+
+def auth_hash(user: AbstractBaseUser) -> bytes:
+    """
+    What a session remembers of the password: a keyed hash of Django's session auth hash, cut to 96 bits.
+
+    It changes with the password and tells nothing about it. Empty for a user model without ``get_session_auth_hash``.
+    """
+    if not hasattr(user, "get_session_auth_hash"):
+        return b""
+    return _keyed(derived("auth-hash")[0], user.get_session_auth_hash())
+
+
+def fallback_auth_hashes(user: AbstractBaseUser) -> list[bytes]:
+    """What :func:`auth_hash` was under each of ``SECRET_KEY_FALLBACKS``: both hashes in it hang on the key."""
+    hashes: Iterable[str] = getattr(user, "get_session_auth_fallback_hash", tuple)()
+    return [_keyed(key, each) for key, each in zip(derived("auth-hash")[1:], hashes, strict=False)]
+
+
+def _same_password(session: Session) -> bool:
+    stored = bytes(session.auth_hash)
+    if hmac.compare_digest(stored, auth_hash(session.user)):
+        return True
+    return any(hmac.compare_digest(stored, fallback) for fallback in fallback_auth_hashes(session.user))
+
+
+def _keyed(key: bytes, session_auth_hash: str) -> bytes:
+    return hmac.digest(key, session_auth_hash.encode(), "sha256")[:AUTH_HASH_BYTES]

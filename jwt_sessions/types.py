@@ -1,0 +1,91 @@
+"""Frozen facts that cross floors: what a client is, what a token claims, what is handed back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+    from jwt_sessions.models import Session
+
+FAMILY_LENGTH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """
+    What a request tells about the device that sent it.
+
+    Attributes:
+        ip_address: The client's address, or ``None`` where it is unknown.
+        browser: Family of the browser or client library, for instance "Chrome"; empty where unknown, at most FAMILY_LENGTH long.
+        system: Family of the operating system, for instance "Windows"; empty where unknown.
+        user_agent: The User-Agent header as sent, at most 512 characters. Never stored.
+    """
+
+    ip_address: str | None = None
+    browser: str = ""
+    system: str = ""
+    user_agent: str = ""
+
+    @property
+    def device(self) -> str:
+        """The device in one line, for instance "Chrome on Windows"."""
+        return " on ".join(part for part in (self.browser, self.system) if part)
+
+
+@dataclass(slots=True)
+class Draft:
+    """
+    A token about to be issued, as ``pre_issue`` receivers see it.
+
+    Attributes:
+        token_type: "user".
+        user: The user that the token speaks for.
+        session: The session; not yet stored at sign-in.
+        audience: The audience the token is for.
+        client: What the request tells about the device.
+        claims: Claims to add. Names that this package or RFC 7519 and 9068 define are reserved.
+        expires_in: How long the token shall live. May be shortened; a longer one than the lifetime of the settings
+            or than the session's deadlines is cut.
+    """
+
+    token_type: str
+    user: AbstractBaseUser
+    session: Session
+    audience: str
+    client: ClientInfo
+    expires_in: timedelta
+    claims: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """
+    What a sign-in or a refresh hands back. The secrets stay out of its ``repr``.
+
+    Attributes:
+        access_token: The signed JWT.
+        refresh_token: The opaque refresh token.
+        expires_in: Lifetime of the access token, whole seconds.
+        session: The session that both belong to.
+        session_expires_at: When the session ends even if it is used (maximum lifetime or refresh expiry), or ``None``.
+        idle_expires_at: When it ends unless it is used, or ``None``.
+        rotated: Whether ``refresh_token`` is new with this answer.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+    session: Session
+    session_expires_at: datetime | None
+    idle_expires_at: datetime | None
+    rotated: bool
+
+    @property
+    def refresh_in(self) -> int:
+        """When a keep-alive timer should refresh: 80 % of ``expires_in``, whole seconds, at least one."""
+        return max(1, self.expires_in * 4 // 5)

@@ -1,0 +1,13 @@
+"""``path("", include("jwt_sessions.well_known"))``: it has to stand at the root of the host (RFC 8414 §3)."""
+
+from django.urls import re_path
+
+from jwt_sessions.api.metadata import AuthorizationServerView
+
+urlpatterns = [
+    re_path(
+        r"^\.well-known/oauth-authorization-server(?P<issuer_path>/.*)?$",
+        AuthorizationServerView.as_view(),
+        name="oauth-authorization-server",
+    ),
+]
