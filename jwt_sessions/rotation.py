@@ -8,8 +8,8 @@ never was. Everything older is reuse (RFC 9700 §4.14.2).
 
 from __future__ import annotations
 
-import enum
 import hmac
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,19 +20,52 @@ if TYPE_CHECKING:
     from jwt_sessions.models import RefreshToken, Session
 
 
-class Standing(enum.Enum):
-    """What a presented refresh token is to its session."""
+@dataclass(frozen=True, slots=True)
+class Current:
+    """R(g). It rotates unless R(g-1) is still honoured: both would have to lead to one successor."""
 
-    CURRENT = enum.auto()
-    PREVIOUS = enum.auto()
-    REUSED = enum.auto()
-    UNKNOWN = enum.auto()
+    row: RefreshToken
+    rotates: bool
 
 
-def previous_is_honoured(session: Session, current: RefreshToken | None, now: datetime) -> bool:
-    """Whether R(g-1) still stands in for R(g) at ``now``."""
-    if session.generation == 0 or current is None:
-        return False
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """R(g-1) while it is honoured, with the R(g) that was sealed under it."""
+
+    successor: OpaqueToken
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """
+    Neither of the two.
+
+    Reused if it was genuine once and its time has passed. Otherwise unknown: a token of the right generation that
+    matches nothing stored may stem from a database that was since restored, and must end nothing.
+    """
+
+    reused: bool
+
+
+def standing(
+    presented: OpaqueToken, session: Session, current: RefreshToken | None, now: datetime
+) -> Current | Previous | Refused:
+    """What a genuinely tagged token is to its session at ``now``, given the row of the session's current token."""
+    age = session.generation - presented.generation
+    if age < 0 or current is None:
+        return Refused(reused=age > 0)
+    previous_honoured = session.generation > 0 and _previous_is_honoured(session, current, now)
+    if age == 0:
+        genuine = hmac.compare_digest(presented.digest, bytes(current.token_hash))
+        rotates = conf.current().ROTATE_REFRESH_TOKENS and not previous_honoured
+        return Current(current, rotates) if genuine else Refused(reused=False)
+    if age == 1 and previous_honoured:
+        successor = None if current.content is None else presented.unseal(bytes(current.content))
+        return Refused(reused=False) if successor is None else Previous(successor)
+    return Refused(reused=True)
+
+
+def _previous_is_honoured(session: Session, current: RefreshToken, now: datetime) -> bool:
     settings = conf.current()
     grace, window = settings.REUSE_GRACE_PERIOD, settings.LOST_RESPONSE_WINDOW
     if settings.SESSION_CHECK == "none":
@@ -43,27 +76,3 @@ def previous_is_honoured(session: Session, current: RefreshToken | None, now: da
     if used_at is not None and used_at <= lost_until:
         return now < used_at + grace
     return now < lost_until
-
-
-def standing(presented: OpaqueToken, session: Session, current: RefreshToken | None, now: datetime) -> Standing:
-    """
-    What a genuinely tagged token is to its session.
-
-    A token of the right generation that matches nothing stored is UNKNOWN rather than reused: it may stem from a
-    database that was since restored, and must end nothing.
-    """
-    age = session.generation - presented.generation
-    if age == 0 and current is not None and hmac.compare_digest(presented.digest, bytes(current.token_hash)):
-        return Standing.CURRENT
-    if age <= 0:
-        return Standing.UNKNOWN
-    if age == 1 and previous_is_honoured(session, current, now):
-        return Standing.PREVIOUS if successor(presented, current) is not None else Standing.UNKNOWN
-    return Standing.REUSED
-
-
-def successor(presented: OpaqueToken, current: RefreshToken | None) -> OpaqueToken | None:
-    """R(g), read with R(g-1); only who holds R(g-1) can."""
-    if current is None or current.content is None:
-        return None
-    return presented.unseal(bytes(current.content))

@@ -21,7 +21,7 @@ class ClientInfo:
 
     Attributes:
         ip_address: The client's address, or ``None`` where it is unknown.
-        browser: Family of the browser or client library, for instance "Chrome"; empty where unknown, at most FAMILY_LENGTH long.
+        browser: Family of the browser or client library, for instance "Chrome"; empty where unknown.
         system: Family of the operating system, for instance "Windows"; empty where unknown.
         user_agent: The User-Agent header as sent, at most 512 characters. Never stored.
     """

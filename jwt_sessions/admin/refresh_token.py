@@ -19,7 +19,7 @@ from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 
 
-class AddRefreshTokenForm(forms.ModelForm):
+class AddRefreshTokenForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a new refresh token, and the session it belongs to, are made from."""
 
     user: Any = forms.ModelChoiceField(queryset=None, label=_("User"))
@@ -59,12 +59,10 @@ class AddRefreshTokenForm(forms.ModelForm):
 
 
 @admin.register(RefreshToken)
-class RefreshTokenAdmin(admin.ModelAdmin):
+class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows are read-only. **Add** starts a session and shows its refresh token, once."""
 
-    list_display = (
-        "jti", "user", "audience", "device_info", "generation", "created_at", "expires_at", "last_used_at", "revoked_at",
-    )  # fmt: skip
+    list_display = ("jti", "user", "audience", "device_info", "generation", "created_at", "expires_at", "last_used_at")
     list_filter = ("audience", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
     list_select_related = ("session__user",)
     ordering = ("-jti",)

@@ -40,7 +40,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(dead) if self.value() == "ended" else queryset
 
 
-class RefreshTokenInline(admin.TabularInline):
+class RefreshTokenInline(admin.TabularInline):  # type: ignore[type-arg]
     """The family of a session's refresh tokens, the current one first."""
 
     model = RefreshToken
@@ -59,7 +59,7 @@ class RefreshTokenInline(admin.TabularInline):
 
 
 @admin.register(Session)
-class SessionAdmin(admin.ModelAdmin):
+class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Read-only but for ending sessions."""
 
     list_display = ("user", "device_shown", "ip_address", "audience", "created_at", "last_active_at", "state")

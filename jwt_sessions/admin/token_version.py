@@ -15,7 +15,7 @@ from jwt_sessions.models import TokenVersion
 
 
 @admin.register(TokenVersion)
-class TokenVersionAdmin(admin.ModelAdmin):
+class TokenVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows are read-only; **Add** raises the version of a user who has none yet."""
 
     list_display = ("user", "jwt_version", "reauthenticate_after")

@@ -20,6 +20,10 @@ class RefreshTokenQuerySet(models.QuerySet["RefreshToken"]):
         row = self.filter(session_id=session_id, generation=generation)
         return row.update(last_used_at=now, revoked_at=now, content=None)
 
+    def mark_used(self, session_id: UUID, generation: int, now: datetime) -> int:
+        """Note that a generation was presented and not replaced."""
+        return self.filter(session_id=session_id, generation=generation).update(last_used_at=now)
+
     def revoke_of(self, session_ids: Collection[UUID], now: datetime) -> int:
         """Note that sessions ended, and with them their tokens. Nothing sealed is kept."""
         living = self.filter(session_id__in=session_ids, revoked_at__isnull=True)

@@ -21,7 +21,7 @@ from jwt_sessions.client_info import client_info
 from jwt_sessions.exceptions import EndReason, InvalidToken, ReauthenticationRequired, SessionEnded
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.lookup import Found, find
-from jwt_sessions.rotation import Standing, previous_is_honoured, standing, successor
+from jwt_sessions.rotation import Current, Previous, Refused, standing
 from jwt_sessions.sessions.activity import activity_is_due, note_activity, note_first_use
 from jwt_sessions.sessions.end import record_end, security_log
 from jwt_sessions.sessions.issue import issue_access_token
@@ -81,7 +81,7 @@ def refresh(
     raise OperationalError("The session was changed by others at every attempt to refresh it.")
 
 
-def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | None) -> tuple[Found, Standing]:
+def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | None) -> tuple[Found, Current | Previous]:
     """
     The living session of a presented refresh token, which is its current one or the previous one while honoured.
 
@@ -97,9 +97,9 @@ def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | Non
     reason = verdict(session, found.jwt_version, now)
     if reason is not None:
         record_end([session], reason, now)
-    elif how is Standing.REUSED:
+    elif how == Refused(reused=True):
         _end_for_reuse(session, presented, now, request)
-    if how in (Standing.REUSED, Standing.UNKNOWN):
+    if isinstance(how, Refused):
         raise InvalidToken
     if reason is not None:
         raise SessionEnded(reason)
@@ -123,42 +123,36 @@ def _end_for_reuse(session: Session, presented: OpaqueToken, now: datetime, requ
 def _exchange(
     presented: OpaqueToken,
     found: Found,
-    how: Standing,
+    how: Current | Previous,
     audience: str | None,
     background: bool,
     client: ClientInfo,
     now: datetime,
 ) -> TokenPair | None:
     """Answer a token in good standing. ``None``: another request changed the session first."""
-    session, current = found.session, found.token
+    session = found.session
     if found.reauthenticate_after is not None and session.authenticated_at < found.reauthenticate_after:
         raise ReauthenticationRequired
-    rotates = (
-        how is Standing.CURRENT
-        and conf.current().ROTATE_REFRESH_TOKENS
-        and not previous_is_honoured(session, current, now)
-    )
+    rotates = isinstance(how, Current) and how.rotates
     after = copy.copy(session)
     after.auth_hash = auth_hash(session.user)
     if not background and (rotates or activity_is_due(session, now)):
         after.last_active_at = now
-    if rotates:
-        lifetime = _next_lifetime(current)
-        token = refresh_tokens.make(session.pk, session.generation + 1)
-        after.generation, after.first_used_at = token.generation, None
-        after.refresh_expires_at = None if lifetime is None else now + lifetime
-        after.ip_address = client.ip_address or session.ip_address
-    else:
-        token = presented if how is Standing.CURRENT else successor(presented, current)
+    row = None
+    match how:
+        case Previous(successor):
+            token = successor
+        case Current(rotates=False):
+            token = presented
+        case Current(current):
+            token = refresh_tokens.make(session.pk, session.generation + 1)
+            row = _next_row(presented, token, current, after, client, now)
     deadlines = policies.deadlines(after, policies.environment())
     access = issue_access_token(after, deadlines, audience=audience or session.audience, client=client, now=now)
-    if rotates:
-        row = new_token_row(token, after, lifetime, client, now)
-        row.content = presented.seal(token)
-        if not _store_rotation(session, after, row, now):
-            return None
-    else:
-        _store_use(session, after, how, background, now)
+    if row is None:
+        _store_use(session, after, how, now)
+    elif not _store_rotation(session, after, row, now):
+        return None
     return TokenPair(
         access.text,
         token.text,
@@ -168,6 +162,24 @@ def _exchange(
         deadlines.idle_expires_at,
         rotated=rotates,
     )
+
+
+def _next_row(
+    presented: OpaqueToken,
+    token: OpaqueToken,
+    current: RefreshToken,
+    after: Session,
+    client: ClientInfo,
+    now: datetime,
+) -> RefreshToken:
+    """The row of a successor, sealed under its predecessor; ``after`` becomes the session as it will be with it."""
+    lifetime = _next_lifetime(current)
+    after.generation, after.first_used_at = token.generation, None
+    after.refresh_expires_at = None if lifetime is None else now + lifetime
+    after.ip_address = client.ip_address or after.ip_address
+    row = new_token_row(token, after, lifetime, client, now)
+    row.content = presented.seal(token)
+    return row
 
 
 def _next_lifetime(current: RefreshToken) -> timedelta | None:
@@ -193,11 +205,11 @@ def _store_rotation(session: Session, after: Session, row: RefreshToken, now: da
     return won
 
 
-def _store_use(session: Session, after: Session, how: Standing, background: bool, now: datetime) -> None:
-    if how is Standing.CURRENT:
-        RefreshToken.objects.filter(session_id=session.pk, generation=session.generation).update(last_used_at=now)
+def _store_use(session: Session, after: Session, how: Current | Previous, now: datetime) -> None:
+    if isinstance(how, Current):
+        RefreshToken.objects.mark_used(session.pk, session.generation, now)
         note_first_use(session, session.generation, now)
-    if not background:
+    if after.last_active_at != session.last_active_at:
         note_activity(session, now)
     if bytes(session.auth_hash) != after.auth_hash:
         # SECRET_KEY has changed since: what hangs on it follows, so that the session outlives the fallbacks.

@@ -30,24 +30,8 @@ ACCEPTED_TYPES = ("at+jwt", "application/at+jwt")
 REFUSED_HEADERS = ("jwk", "jku", "x5u", "x5c", "crit", "b64")
 
 RESERVED_CLAIMS = frozenset(
-    [
-        "iss",
-        "sub",
-        "aud",
-        "exp",
-        "nbf",
-        "iat",
-        "jti",
-        "sid",
-        "auth_time",
-        "client_id",
-        "type",
-        "jwt_version",
-        "gen",
-        "tenantId",
-        "softexp",
-        "omitted",
-    ]
+    ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "auth_time")  # RFC 7519, RFC 9068
+    + ("sid", "type", "jwt_version", "gen", "tenantId", "softexp", "omitted")  # this package
 )
 
 _jws = PyJWS(algorithms=["ES256", "RS256", "EdDSA", "HS256"])

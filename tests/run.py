@@ -1,0 +1,169 @@
+"""
+Runs the tests once per database: always SQLite, and PostgreSQL and MariaDB where they answer.
+
+A run on PostgreSQL or MariaDB caches in Redis where that answers, otherwise in local memory. The servers are
+looked for at TEST_POSTGRES_URL, TEST_MARIADB_URL and TEST_REDIS_URL, by default on this machine's standard
+ports. Arguments that are not listed below go to pytest.
+"""
+
+import argparse
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+import pymysql
+import redis
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKERS = 2
+CONNECT_TIMEOUT = 3  # seconds
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that the tests can use, and what it said when asked for its version."""
+
+    name: str
+    url: str
+    version: str = ""
+    failure: str = ""
+
+    @property
+    def answers(self) -> bool:
+        return bool(self.version)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.version}" if self.answers else f"{self.name} did not answer: {self.failure}"
+        )
+
+
+def postgresql_version(url: str) -> str:
+    with psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT) as connection:
+        return connection.info.parameter_status("server_version") or "of unknown version"
+
+
+def mariadb_version(url: str) -> str:
+    parts = urlsplit(url)
+    with pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=parts.path.removeprefix("/"),
+        connect_timeout=CONNECT_TIMEOUT,
+    ) as connection:
+        return str(connection.get_server_info()).removeprefix("5.5.5-")  # set before for old replicas
+
+
+def redis_version(url: str) -> str:
+    with redis.Redis.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT) as client:
+        return str(client.info("server")["redis_version"])
+
+
+def look_for(name: str, variable: str, default_url: str, version: Callable[[str], str]) -> Server:
+    """Ask the server at the URL in ``variable``, or at the default one, for its version."""
+    url = os.environ.get(variable) or default_url
+    try:
+        return Server(name, url, version=version(url))
+    except (psycopg.Error, pymysql.Error, redis.RedisError, OSError) as error:
+        return Server(name, url, failure=" ".join(str(error).split()))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the tests, on one database and with one cache."""
+
+    database: Server
+    redis: Server | None
+
+    def __str__(self) -> str:
+        return f"{self.database}, cache in {self.redis or 'local memory'}"
+
+    def execute(self, pytest_arguments: list[str]) -> bool:
+        """Run pytest, adding to the coverage of earlier runs; whether all went well."""
+        cache_url = self.redis.url if self.redis else "locmemcache://"
+        return run_module(
+            "pytest",
+            f"--numprocesses={WORKERS}",
+            "--cov",
+            "--cov-append",
+            "--cov-report=",
+            *pytest_arguments,
+            DATABASE_URL=self.database.url,
+            CACHE_URL=cache_url,
+        )
+
+
+def run_module(name: str, *arguments: str, **variables: str) -> bool:
+    """Run ``python -m name`` with ``variables`` added to the environment; whether it succeeded."""
+    command = [sys.executable, "-m", name, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables).returncode == 0
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--require",
+        default=os.environ.get("REQUIRE", ""),
+        metavar="SERVER,...",
+        help="run nothing unless these answer: postgresql, mariadb, redis (default: the variable REQUIRE)",
+    )
+    options, pytest_arguments = parser.parse_known_args()
+
+    postgresql = look_for(
+        "PostgreSQL", "TEST_POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/postgres", postgresql_version
+    )
+    mariadb = look_for("MariaDB", "TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/test", mariadb_version)
+    redis_server = look_for("Redis", "TEST_REDIS_URL", "redis://127.0.0.1:6379/9", redis_version)
+    servers = {server.name.lower(): server for server in (postgresql, mariadb, redis_server)}
+
+    say("Servers:")
+    for server in servers.values():
+        say(f"  {server}")
+    required = [name.strip().lower() for name in options.require.split(",") if name.strip()]
+    if unknown := [name for name in required if name not in servers]:
+        parser.error(f"--require knows {', '.join(servers)}, not {', '.join(unknown)}")
+    if missing := [name for name in required if not servers[name].answers]:
+        say(f"Required, but no answer: {', '.join(missing)}. No test was run.")
+        return 1
+
+    with tempfile.TemporaryDirectory(prefix="jwt-sessions-tests-") as directory:
+        sqlite = Server("SQLite", f"sqlite:///{directory}/db.sqlite3", version=sqlite3.sqlite_version)
+        shared_cache = redis_server if redis_server.answers else None
+        runs = [Run(sqlite, None)]
+        runs += [Run(server, shared_cache) for server in (postgresql, mariadb) if server.answers]
+        run_module("coverage", "erase")
+        passed = {}
+        for run in runs:
+            say(f"\nTests on {run}")
+            passed[run] = run.execute(pytest_arguments)
+
+    if "--no-cov" not in pytest_arguments:
+        say("\nCoverage of all runs:")
+        run_module("coverage", "report")
+
+    say("\nSummary:")
+    for run in runs:
+        say(f"  {run}: {'passed' if passed[run] else 'FAILED'}")
+    for server in servers.values():
+        if not server.answers:
+            say(f"  {server}")
+    return 0 if all(passed.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
