@@ -49,7 +49,7 @@ def _families(user_agent: str) -> tuple[str, str]:
 
 def _product(user_agent: str) -> str:
     """The first product of a User-Agent that no list knows (RFC 9110 §10.1.5): "acme-app/2.1" is "acme-app"."""
-    return user_agent.split("/")[0].split(" ")[0]
+    return user_agent.split("/")[0].split(" ")[0] or "unknown"
 
 
 def _printable(text: str) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jwt_sessions.models import Session
 
 FAMILY_LENGTH = 50
+DEVICE_JOINT = " on "
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,14 @@ class ClientInfo:
 
     @property
     def device(self) -> str:
-        """The device in one line, for instance "Chrome on Windows"."""
-        return " on ".join(part for part in (self.browser, self.system) if part)
+        """The device in one line, for instance "Chrome on Windows"; :func:`device_families` reads it back."""
+        return f"{self.browser}{DEVICE_JOINT}{self.system}" if self.system else self.browser
+
+
+def device_families(device: str) -> tuple[str, str]:
+    """The browser and the system in what :attr:`ClientInfo.device` made."""
+    browser, _, system = device.partition(DEVICE_JOINT)
+    return browser, system
 
 
 @dataclass(slots=True)

@@ -40,9 +40,7 @@ class Server:
         return bool(self.version)
 
     def __str__(self) -> str:
-        return (
-            f"{self.name} {self.version}" if self.answers else f"{self.name} did not answer: {self.failure}"
-        )
+        return f"{self.name} {self.version}" if self.answers else f"{self.name} did not answer: {self.failure}"
 
 
 def postgresql_version(url: str) -> str:

@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf, sessions
+from jwt_sessions.admin.filters import AudienceFilter, TokenStateFilter
 from jwt_sessions.exceptions import JWTSessionsError
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
@@ -62,8 +63,17 @@ class AddRefreshTokenForm(forms.ModelForm):  # type: ignore[type-arg]
 class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows are read-only. **Add** starts a session and shows its refresh token, once."""
 
-    list_display = ("jti", "user", "audience", "device_info", "generation", "created_at", "expires_at", "last_used_at")
-    list_filter = ("audience", ("revoked_at", admin.EmptyFieldListFilter), "created_at", "expires_at")
+    list_display = (
+        "user",
+        "audience",
+        "device_info",
+        "generation",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
+    list_filter = (TokenStateFilter, AudienceFilter, "created_at", "expires_at")
     list_select_related = ("session__user",)
     ordering = ("-jti",)
     show_full_result_count = False

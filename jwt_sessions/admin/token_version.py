@@ -28,6 +28,13 @@ class TokenVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         return (f"user__{get_user_model().USERNAME_FIELD}",)
 
+    def has_change_permission(self, request: HttpRequest, obj: TokenVersion | None = None) -> bool:
+        return False
+
+    def has_raise_permission(self, request: HttpRequest) -> bool:
+        """Who may change token versions may raise them; there is nothing else to change."""
+        return super().has_change_permission(request)
+
     def get_fields(self, request: HttpRequest, obj: TokenVersion | None = None) -> Any:
         return ("user",) if obj is None else self.fields
 
@@ -39,13 +46,13 @@ class TokenVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             sessions.raise_version(obj.user)
             obj.refresh_from_db()
 
-    @admin.action(description=_("Raise the token version: end every token of these users"), permissions=["change"])
+    @admin.action(description=_("Raise the token version: end every token of these users"), permissions=["raise"])
     def raise_versions(self, request: HttpRequest, queryset: QuerySet[TokenVersion]) -> None:
         for version in queryset.select_related("user"):
             sessions.raise_version(version.user)
         self.message_user(request, str(_("The versions were raised.")), messages.SUCCESS)
 
-    @admin.action(description=_("Require these users to sign in again"), permissions=["change"])
+    @admin.action(description=_("Require these users to sign in again"), permissions=["raise"])
     def require_reauthentication(self, request: HttpRequest, queryset: QuerySet[TokenVersion]) -> None:
         for version in queryset.select_related("user"):
             sessions.require_reauthentication(version.user)

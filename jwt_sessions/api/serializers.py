@@ -11,7 +11,7 @@ from jwt_sessions.api.views import utc
 from jwt_sessions.models import Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 from jwt_sessions.policies import deadlines, environment
-from jwt_sessions.types import TokenPair
+from jwt_sessions.types import TokenPair, device_families
 
 # Longer than any user name or password that makes sense, short enough to hash without harm.
 CREDENTIAL_LENGTH = 1024
@@ -101,10 +101,11 @@ def token_answer(pair: TokenPair, *, with_refresh_token: bool) -> dict[str, Any]
 def session_answer(session: Session, current: Session) -> dict[str, Any]:
     """A session as its owner sees it."""
     limits = deadlines(session, environment())
+    browser, system = device_families(session.device_info)
     return {
         "id": str(session.pk),
         "device_name": session.device_name,
-        "device": {"browser": session.browser, "system": session.system},
+        "device": {"browser": browser, "system": system},
         "ip_address": session.ip_address,
         "audience": session.audience,
         "created_at": utc(session.created_at),

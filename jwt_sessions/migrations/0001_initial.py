@@ -121,8 +121,6 @@ class Migration(migrations.Migration):
                 ),
                 ("audience", models.CharField(max_length=255, verbose_name="audience")),
                 ("device_name", models.CharField(blank=True, max_length=100, verbose_name="device name")),
-                ("browser", models.CharField(blank=True, max_length=50, verbose_name="browser")),
-                ("system", models.CharField(blank=True, max_length=50, verbose_name="system")),
                 (
                     "ip_address",
                     models.GenericIPAddressField(

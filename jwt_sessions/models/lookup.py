@@ -16,7 +16,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, FilteredRelation, Q, QuerySet
+from django.db.models import QuerySet
 
 from jwt_sessions.models.refresh_token import RefreshToken
 from jwt_sessions.models.session import Session
@@ -73,10 +73,9 @@ def _queryset(alias: str, with_token: bool) -> QuerySet[Session, Any]:
         "user__jwt_token_version__jwt_version",
         "user__jwt_token_version__reauthenticate_after",
     ]
-    sessions = Session._base_manager.using(alias)
+    sessions = Session.objects.using(alias)
     if with_token:
-        current = Q(refresh_tokens__generation=F("generation"))
-        sessions = sessions.annotate(current=FilteredRelation("refresh_tokens", condition=current))
+        sessions = sessions.with_current_token()
         columns += [f"current__{name}" for name in _names(RefreshToken)]
     return sessions.filter(pk=UUID(int=0)).values_list(*columns)
 

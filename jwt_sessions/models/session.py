@@ -9,12 +9,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, FilteredRelation, Q
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models.uuid7 import uuid7
-from jwt_sessions.types import FAMILY_LENGTH
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -37,6 +37,14 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def with_token_version(self) -> Self:
         return self.select_related("user__jwt_token_version")
+
+    def with_current_token(self) -> Self:
+        """Join the row of the current refresh token, as ``current``."""
+        generation = Q(refresh_tokens__generation=F("generation"))
+        return self.annotate(current=FilteredRelation("refresh_tokens", condition=generation))
+
+    def with_device_info(self) -> Self:
+        return self.with_current_token().annotate(device_info=F("current__device_info"))
 
     def advance(self, session_id: UUID, generation: int, **changes: object) -> bool:
         """Move a living session from a generation to the next. Of any number of racers one is told ``True``."""
@@ -104,8 +112,6 @@ class Session(models.Model):
     )
     audience = models.CharField(_("audience"), max_length=255)
     device_name = models.CharField(_("device name"), max_length=DEVICE_NAME_LENGTH, blank=True)
-    browser = models.CharField(_("browser"), max_length=FAMILY_LENGTH, blank=True)
-    system = models.CharField(_("system"), max_length=FAMILY_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(_("IP address"), null=True, help_text=_("As of the last refresh."))
     end_reason = models.CharField(_("end reason"), max_length=20, choices=EndReason.choices, blank=True)
 
@@ -123,7 +129,12 @@ class Session(models.Model):
         """When the password was last given (``auth_time``)."""
         return self.created_at
 
-    @property
-    def device(self) -> str:
-        """What the device calls itself, or else its browser and system."""
-        return self.device_name or " on ".join(part for part in (self.browser, self.system) if part)
+    @cached_property
+    def device_info(self) -> str:
+        """
+        The device as of the last refresh, for instance "Chrome on Windows".
+
+        One query, unless it was read with :meth:`SessionQuerySet.with_device_info`.
+        """
+        current = self.refresh_tokens.filter(generation=self.generation)
+        return current.values_list("device_info", flat=True).first() or ""

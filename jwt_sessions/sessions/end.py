@@ -69,7 +69,7 @@ Judged = tuple[Session, EndReason | None]
 
 def judged_sessions(user: AbstractBaseUser, now: datetime) -> list[Judged]:
     """The sessions of a user that nothing has ended yet, each with its verdict. One query."""
-    sessions = Session.objects.owned_by(user).not_ended().with_token_version()
+    sessions = Session.objects.owned_by(user).not_ended().with_token_version().with_device_info()
     return [(session, verdict(session, jwt_version_of(session), now)) for session in sessions]
 
 

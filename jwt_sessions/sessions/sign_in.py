@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 from django.contrib.auth import authenticate, get_backends, get_user_model
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
@@ -39,8 +39,13 @@ def sign_in(
     audience = issuable_audience(audience)
     attempt = LoginAttempt(username, client_info(request).ip_address)
     attempt.begin()
-    user = authenticate(request, **{_name_argument(request): username}, password=password)
-    if user is None or not user.is_active:
+    name = {_name_argument(request): username}
+    user = authenticate(request, **name, password=password)
+    if user is None:
+        raise InvalidCredentials
+    if not user.is_active:
+        # A backend that leaves this to others was content, so nobody has told yet.
+        user_login_failed.send(sender=__name__, credentials=name, request=request)
         raise InvalidCredentials
     attempt.succeed()
     pair = start(user, request=request, audience=audience, device_name=device_name, replace_others=replace_others)
@@ -64,6 +69,6 @@ def _name_argument(request: HttpRequest) -> str:
 def _takes(backend: object, request: HttpRequest, argument: str) -> bool:
     try:
         inspect.signature(backend.authenticate).bind(request, **{argument: "", "password": ""})  # type: ignore[attr-defined]
-    except (AttributeError, TypeError):
+    except TypeError:
         return False
     return True

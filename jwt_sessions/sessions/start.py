@@ -61,8 +61,6 @@ def start(
         auth_hash=auth_hash(user),
         audience=issuable_audience(audience),
         device_name=device_name[:DEVICE_NAME_LENGTH],
-        browser=client.browser,
-        system=client.system,
         ip_address=client.ip_address,
     )
     deadlines = policies.deadlines(session, policies.environment())

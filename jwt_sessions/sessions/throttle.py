@@ -8,6 +8,7 @@ the same limit as those sent one after the other. Counters live in Django's defa
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 import unicodedata
 
@@ -75,4 +76,4 @@ def _give_back(keys: list[str]) -> None:
 
 def _seconds_left(key: str, period: int) -> int:
     until = cache.get(f"{key}:until")
-    return period if until is None else max(1, int(until - time.time()) + 1)
+    return period if until is None else max(1, math.ceil(until - time.time()))

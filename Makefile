@@ -1,0 +1,53 @@
+# Everything runs in a virtual environment of its own, made on first use:
+#   make demo    the main job as a transcript over HTTP, then a server to try it (SERVE=0: transcript only)
+#   make test    the tests on SQLite, and on PostgreSQL and MariaDB with Redis where they answer
+#                (TEST_ARGS passes arguments on to tests/run.py and pytest)
+#   make lint    ruff and mypy
+#   make tox     the tests on every supported pair of Python and Django (TOX_ARGS: arguments for tox)
+#   make bench   measure against djangorestframework-simplejwt
+#   make clean   remove what the above made
+
+PYTHON ?= python3
+PORT ?= 8000
+SERVE ?= 1
+TEST_ARGS ?=
+TOX_ARGS ?= run
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := test
+.NOTPARALLEL:
+.PHONY: demo test lint tox bench clean
+
+demo: $(VENV)/.example
+	$(BIN)/python -m example_project.demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+
+test: $(VENV)/.test
+	$(BIN)/python tests/run.py $(TEST_ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# pyenv's shims answer for one version only, so the bin directories of all its versions go on the PATH.
+tox: export PATH := $(PATH)$(shell command -v pyenv >/dev/null && printf ':%s/bin' "$$(pyenv root)"/versions/*)
+tox: $(VENV)/.tox
+	$(BIN)/tox $(TOX_ARGS)
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .tox .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache example_project/var/*
+
+$(VENV)/.pip:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+# One stamp per dependency group: .venv/.test says that the package and its group `test` are installed.
+$(VENV)/.%: pyproject.toml $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --editable . --group $*
+	touch $@

@@ -1,0 +1,16 @@
+from rest_framework import serializers
+
+from example_project.accounts.models import User
+from example_project.notes.models import Note
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = ("id", "email", "name")
+
+
+class NoteSerializer(serializers.ModelSerializer[Note]):
+    class Meta:
+        model = Note
+        fields = ("id", "title", "text", "created_at")
