@@ -52,6 +52,15 @@ def _text(value: Any) -> str:
     return value
 
 
+def _issuer(value: Any) -> str:
+    issuer = _text(value)
+    try:
+        urlsplit(issuer)
+    except ValueError:
+        raise _Wrong("a non-empty string; as a URL it has to be one") from None
+    return issuer
+
+
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _Wrong("True or False")
@@ -195,7 +204,7 @@ def _setting(default: Any, parse: Callable[[Any], Any], check_id: str) -> Any:
 class Settings:
     """The parsed settings. Durations are timedeltas, ``None`` means no limit; docs/settings.md describes each."""
 
-    ISSUER: str = _setting("jwt-sessions", _text, "E010")
+    ISSUER: str = _setting("jwt-sessions", _issuer, "E010")
     AUDIENCES: tuple[str, ...] = _setting(["api"], _audiences, "E011")
     ALGORITHM: str = _setting("ES256", _one_of(*ALGORITHMS), "E012")
     SIGNING_KEYS: tuple[str, ...] = _setting([], _strings, "E013")

@@ -73,6 +73,6 @@ def _previous_is_honoured(session: Session, current: RefreshToken, now: datetime
         window = min(window, grace)
     lost_until = current.created_at + window
     used_at = session.first_used_at
-    if used_at is not None and used_at <= lost_until:
+    if used_at is not None and used_at < lost_until:
         return now < used_at + grace
     return now < lost_until

@@ -111,8 +111,11 @@ class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def content_size(self, token: RefreshToken) -> str:
         return "–" if token.content is None else _("%d bytes") % len(bytes(token.content))
 
-    def get_fields(self, request: HttpRequest, obj: RefreshToken | None = None) -> Any:
-        return AddRefreshTokenForm.Meta.fields if obj is None else self.fields
+    def get_fieldsets(self, request: HttpRequest, obj: RefreshToken | None = None) -> Any:
+        if obj is not None:
+            return [(None, {"fields": self.fields})]
+        hint = _("Saving starts a session of this user and shows its refresh token once, on the next page.")
+        return [(None, {"fields": AddRefreshTokenForm.Meta.fields, "description": hint})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: RefreshToken | None = None) -> Any:
         return () if obj is None else self.fields
@@ -123,8 +126,9 @@ class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().get_form(request, obj, change, **kwargs)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         try:
-            return super().add_view(request, form_url, extra_context)
+            return super().add_view(request, form_url, {**only_save, **(extra_context or {})})
         except JWTSessionsError as error:
             # A pre_issue receiver may refuse this token too. Nothing was stored.
             self.message_user(request, str(error), messages.ERROR)

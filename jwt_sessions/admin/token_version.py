@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import sessions
@@ -35,8 +35,15 @@ class TokenVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Who may change token versions may raise them; there is nothing else to change."""
         return super().has_change_permission(request)
 
-    def get_fields(self, request: HttpRequest, obj: TokenVersion | None = None) -> Any:
-        return ("user",) if obj is None else self.fields
+    def get_fieldsets(self, request: HttpRequest, obj: TokenVersion | None = None) -> Any:
+        if obj is not None:
+            return [(None, {"fields": self.fields})]
+        warning = _("Saving raises the token version of this user: all sessions and tokens of the user end at once.")
+        return [(None, {"fields": ("user",), "description": warning})]
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**only_save, **(extra_context or {})})
 
     def get_readonly_fields(self, request: HttpRequest, obj: TokenVersion | None = None) -> Any:
         return () if obj is None else self.fields

@@ -88,12 +88,17 @@ def complaint(error: Exception) -> exceptions.JWTSessionsError | None:
     if isinstance(error, ValidationError) and isinstance(error.detail, dict):
         field, messages = next(iter(error.detail.items()))
         message = messages[0] if isinstance(messages, list) else messages
-        return exceptions.InvalidRequest(f"{field}: {message}", field=str(field))
+        return exceptions.InvalidRequest(_printable(f"{field}: {message}"), field=_printable(str(field)))
     if isinstance(error, APIException) and error.status_code in (400, 405, 413, 415):
         return exceptions.InvalidRequest(str(error.detail))
     if isinstance(error, SuspiciousOperation):
         return exceptions.InvalidRequest()
     return None
+
+
+def _printable(text: str) -> str:
+    """Text that quotes a request, without the lone surrogates that JSON can name and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
 
 
 class TokenRefused(AuthenticationFailed):

@@ -51,7 +51,23 @@ class LoginSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-class PasswordGrantSerializer(serializers.Serializer[Any]):
+class PresentedTokenField(serializers.Field[str, str, str, Any]):
+    """A token as it was presented, however odd: what it is worth is not judged by its form."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Not a string.")
+        return data
+
+
+class OAuthSerializer(serializers.Serializer[Any]):
+    """Parameters of an OAuth endpoint. One without a value counts as omitted (RFC 6749 §3.1)."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value({name: value for name, value in data.items() if value not in ("", None)})
+
+
+class PasswordGrantSerializer(OAuthSerializer):
     """``grant_type=password`` (RFC 6749 §4.3.2)."""
 
     username = _text(CREDENTIAL_LENGTH)
@@ -60,26 +76,19 @@ class PasswordGrantSerializer(serializers.Serializer[Any]):
     resource = _text(required=False)
 
 
-class RefreshGrantSerializer(serializers.Serializer[Any]):
+class RefreshGrantSerializer(OAuthSerializer):
     """``grant_type=refresh_token`` (RFC 6749 §6), with the token in the body or in the cookie."""
 
-    refresh_token = _text(required=False)
+    refresh_token = PresentedTokenField(required=False)
     audience = _text(required=False)
     resource = _text(required=False)
     background = serializers.BooleanField(required=False)
 
 
-class TokenSerializer(serializers.Serializer[Any]):
+class TokenSerializer(OAuthSerializer):
     """``POST revoke/`` (RFC 7009 §2.1). The hint is not needed: the kinds of token look different."""
 
-    token = _text(16384)
-    token_type_hint = _text(required=False)
-
-
-class LogoutSerializer(serializers.Serializer[Any]):
-    """``POST logout/``."""
-
-    refresh_token = _text(16384, required=False, allow_blank=True)
+    token = PresentedTokenField()
 
 
 def token_answer(pair: TokenPair, *, with_refresh_token: bool) -> dict[str, Any]:

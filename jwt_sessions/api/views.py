@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
@@ -35,14 +36,28 @@ def _read(stream: Any) -> bytes:
     return body
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError("NaN and the infinities are not JSON (RFC 8259 §6)")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names stand once each: of two readers of the others one may see the first, one the last."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a name stands more than once (RFC 8259 §4)")
+    return members
+
+
 class StrictJSONParser(JSONParser):
     """JSON objects in UTF-8 (RFC 8259 §8.1), of sensible size and depth."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
         try:
-            body = super().parse(BytesIO(_read(stream)), media_type, {"encoding": "utf-8"})
+            body = json.loads(_read(stream).decode(), parse_constant=_refuse, object_pairs_hook=_unique)
+        except ValueError:
+            raise ParseError("The body is not JSON.") from None
         except RecursionError:
-            raise ParseError("JSON parse error: nested too deeply.") from None
+            raise ParseError("The body is nested too deeply.") from None
         if not isinstance(body, dict):
             raise ParseError("The body is not a JSON object.")
         return body
@@ -67,7 +82,8 @@ class StrictMultiPartParser(MultiPartParser):
     """Forms as browsers send them with ``FormData``; files are not taken."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        form = super().parse(BytesIO(_read(stream)), media_type, parser_context)
+        # The charset of the Content-Type is the client's choice of any codec that Python has.
+        form = super().parse(BytesIO(_read(stream)), media_type, {**parser_context, "encoding": "utf-8"})
         if form.files:
             raise ParseError("This API takes no files.")
         return _single(form.data)

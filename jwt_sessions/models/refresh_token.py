@@ -10,11 +10,12 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from jwt_sessions.models.primary import PrimaryQuerySet
 from jwt_sessions.models.session import Session
 from jwt_sessions.models.uuid7 import uuid7
 
 
-class RefreshTokenQuerySet(models.QuerySet["RefreshToken"]):
+class RefreshTokenQuerySet(PrimaryQuerySet["RefreshToken"]):
     def supersede(self, session_id: UUID, generation: int, now: datetime) -> int:
         """Note that a generation was used and replaced. What was sealed for its predecessor has served its time."""
         row = self.filter(session_id=session_id, generation=generation)

@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions.exceptions import EndReason
+from jwt_sessions.models.primary import PrimaryQuerySet
 from jwt_sessions.models.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DEVICE_NAME_LENGTH = 100
 
 
-class SessionQuerySet(models.QuerySet["Session"]):
+class SessionQuerySet(PrimaryQuerySet["Session"]):
     """
     Statements over sessions. What decides a race filters on the row's own columns alone: a join in the condition
     would turn the statement into ``WHERE id IN (SELECT …)``, which several racers pass.

@@ -10,11 +10,13 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
+from jwt_sessions.models.primary import PrimaryQuerySet
+
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
 
-class TokenVersionQuerySet(models.QuerySet["TokenVersion"]):
+class TokenVersionQuerySet(PrimaryQuerySet["TokenVersion"]):
     def raise_for(self, user: AbstractBaseUser) -> None:
         """Raise a user's version by one."""
         self._write(user, {"jwt_version": F("jwt_version") + 1}, {"jwt_version": 1})

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
 from django.db import router
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -86,4 +87,8 @@ def _user_by_claim(claims: Mapping[str, Any]) -> AbstractBaseUser:
     """The user with nothing but the key loaded; Django reads the rest should a view ask for it."""
     user_model = get_user_model()
     key = user_model._meta.pk
-    return user_model.from_db(router.db_for_read(user_model), [key.attname], [key.to_python(claims["sub"])])
+    try:
+        value = key.to_python(claims["sub"])
+    except ValidationError:
+        raise InvalidToken from None
+    return user_model.from_db(router.db_for_read(user_model), [key.attname], [value])

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os.path
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -149,7 +150,8 @@ def _read(path: str, name: str, algorithm: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, ValueError):
-        if algorithm == "HS256":
+        # A symmetric secret is written as it is. A path that cannot be read must not become one: paths are no secret.
+        if algorithm == "HS256" and not path.startswith("/") and not os.path.exists(path):
             return path
         raise ImproperlyConfigured(f"{name} is neither a PEM text nor the path of a readable file.") from None
 

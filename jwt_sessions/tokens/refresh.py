@@ -18,9 +18,9 @@ a tag under the current key, so a token that is in use outlives a change of ``SE
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
+import re
 import secrets
 import struct
 from dataclasses import dataclass, field
@@ -41,6 +41,7 @@ TAG_BYTES = 16
 TAG_PURPOSE = "refresh-tag"
 TOKEN_BYTES = _PUBLIC.size + SECRET_BYTES + TAG_BYTES
 TOKEN_LENGTH = len(PREFIX) + TOKEN_BYTES * 4 // 3
+_SPELLING = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{TOKEN_BYTES * 4 // 3}}}")
 
 # A key that seals one message only may use one nonce (NIST SP 800-38D §8: a nonce must not repeat under a key).
 _NONCE = bytes(12)
@@ -104,12 +105,9 @@ def parse(text: str) -> OpaqueToken:
     Raises:
         InvalidToken: It was not made by this project, or under a ``SECRET_KEY`` that is no longer among the fallbacks.
     """
-    if len(text) != TOKEN_LENGTH or not text.startswith(PREFIX):
+    if not _SPELLING.fullmatch(text):
         raise InvalidToken
-    try:
-        raw = base64.b64decode(text[len(PREFIX) :].encode("ascii"), altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error):
-        raise InvalidToken from None
+    raw = base64.urlsafe_b64decode(text[len(PREFIX) :])
     signed, tag = raw[:-TAG_BYTES], raw[-TAG_BYTES:]
     if not any(hmac.compare_digest(tag, _tag(key, signed)) for key in derived(TAG_PURPOSE)):
         raise InvalidToken
