@@ -27,7 +27,7 @@ def scratch_sqlite() -> Iterator[str]:
 
 @contextmanager
 def scratch_postgresql(server: str) -> Iterator[str]:
-    """An empty migrated database on `server` (a URL), in use by child processes until the block ends; yields its URL."""
+    """The same on a PostgreSQL server, given by the URL of a database on it."""
     name = f"jwt_sessions_benchmark_{os.getpid()}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -60,9 +60,7 @@ def _refresh_chain(rival: Rival, user: User, port: int) -> Callable[[], object]:
     return refresh
 
 
-def _compare(
-    prepare: Callable[[Rival, User, int], Callable[[], object]], users: list[User], blocks: int
-) -> Pairing:
+def _compare(prepare: Callable[[Rival, User, int], Callable[[], object]], users: list[User], blocks: int) -> Pairing:
     with _served() as port, ThreadPoolExecutor(len(users)) as threads:
         ours, theirs = ([prepare(rival, user, port) for user in users] for rival in (OURS, SIMPLEJWT))
         return pair(lambda: _throughput(ours, threads), lambda: _throughput(theirs, threads), blocks)

@@ -20,11 +20,18 @@ from benchmarks.report import Report, machine, table
 from benchmarks.rivals import OURS, make_users
 from jwt_sessions.models import RefreshToken, Session
 
-SIZES = (10_000, 100_000)
+SIZES = (10_000, 100_000, 1_000_000)
 LARGEST_OF_SIMPLEJWT = 100_000
 SECONDS_BETWEEN_LOOKS = 0.002
 MEMORY_BUDGET = 32 * 2**20
 TRANSACTION_BUDGET = 0.1
+
+OLDEST_TRANSACTION = """
+SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0)::float FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+NTH_UUID = "lpad(to_hex(n), 32, '0')::uuid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ def _purge(command: str) -> tuple[float, int]:
     connection.ensure_connection()
     idle = _reset_peak_memory()
     begin = perf_counter()
-    call_command(command, stdout=StringIO())
+    call_command(command, stdout=StringIO(), stderr=StringIO())
     return perf_counter() - begin, _memory("VmHWM") - idle
 
 
@@ -151,12 +158,6 @@ def _watched(url: str) -> Iterator[Watch]:
         thread.join()
 
 
-OLDEST_TRANSACTION = """
-SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0)::float FROM pg_stat_activity
-WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-"""
-
-
 def _fill_ours(size: int) -> None:
     """Beside a session that lives, store as many expired ones with a refresh token each."""
     OURS.sign_in(*make_users(1))
@@ -177,20 +178,19 @@ def _fill_simplejwt(size: int) -> None:
 OURS_JOB = Job(_fill_ours, "purge_expired_tokens", (Session, RefreshToken))
 SIMPLEJWT_JOB = Job(_fill_simplejwt, "flushexpiredtokens", (OutstandingToken, BlacklistedToken))
 
-NTH_UUID = "lpad(to_hex(n), 32, '0')::uuid"
-
 
 def _aged(*columns: str) -> dict[str, str]:
     return {column: f"{column} - interval '100 days' - n * interval '1 second'" for column in columns}
 
 
 def _copy(model: type[Model], size: int, expressions: dict[str, str]) -> None:
-    """Store the only row of a table `size` times more, numbered `n`, with these columns by SQL expressions of their own."""
+    """Repeat the only row of a table `size` times; `n` numbers the repetitions, in which some columns differ."""
     name = model._meta.db_table
-    columns = [field.column for field in model._meta.concrete_fields]
+    columns = [field.column for field in model._meta.concrete_fields if field.column]
     values = ", ".join(expressions.get(column, column) for column in columns)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {name} ({', '.join(columns)}) SELECT {values} FROM {name}, generate_series(1, %s) AS n", [size]
+            f"INSERT INTO {name} ({', '.join(columns)}) SELECT {values} FROM {name}, generate_series(1, %s) AS n",
+            [size],
         )
         cursor.execute(f"VACUUM ANALYZE {name}")

@@ -1,6 +1,5 @@
 """A plain project in which both libraries are installed; the environment chooses database, algorithm and strictness."""
 
-import os
 from datetime import timedelta
 from typing import Any
 

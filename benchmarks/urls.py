@@ -1,4 +1,4 @@
-"""The same trivial protected view behind either library, and the token endpoints of both."""
+"""The same trivial view behind either library and behind none, and the token endpoints of both."""
 
 from django.urls import include, path
 from rest_framework.permissions import IsAuthenticated
@@ -19,6 +19,7 @@ class WhoAmI(APIView):
 
 
 urlpatterns = [
+    path("open/whoami/", WhoAmI.as_view(authentication_classes=[], permission_classes=[])),
     path("ours/whoami/", WhoAmI.as_view(authentication_classes=[JWTSessionAuthentication])),
     path("ours/auth/", include("jwt_sessions.urls")),
     path("simplejwt/whoami/", WhoAmI.as_view(authentication_classes=[JWTAuthentication])),

@@ -1,8 +1,12 @@
+"""The application, as ``INSTALLED_APPS`` names it."""
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
 
 class JWTSessionsConfig(AppConfig):
+    """Registers checks and receivers."""
+
     name = "jwt_sessions"
     verbose_name = _("JWT sessions")
     # Every key of this app is declared, so that a project's DEFAULT_AUTO_FIELD never asks for a migration.

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 
 from jwt_sessions import sessions
 from jwt_sessions.api.errors import TokenRefused, challenge
+from jwt_sessions.api.reports import hide_secrets
 from jwt_sessions.exceptions import InvalidToken, JWTSessionsError
 
 BACKGROUND_HEADER = "X-Session-Background"
@@ -25,6 +26,7 @@ class JWTSessionAuthentication(BaseAuthentication):
 
     @sensitive_variables()
     def authenticate(self, request: Request) -> tuple[Any, sessions.VerifiedToken] | None:
+        hide_secrets(request._request)
         scheme, _, token = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             return None

@@ -19,11 +19,16 @@ class SessionTimes(Protocol):
     """What deadlines depend on."""
 
     @property
-    def authenticated_at(self) -> datetime: ...
+    def authenticated_at(self) -> datetime:
+        """When the password was last given."""
+
     @property
-    def last_active_at(self) -> datetime: ...
+    def last_active_at(self) -> datetime:
+        """When the user was last active."""
+
     @property
-    def refresh_expires_at(self) -> datetime | None: ...
+    def refresh_expires_at(self) -> datetime | None:
+        """When the current refresh token expires."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,12 @@ def notice_rehash(instance: models.Model, using: str, **kwargs: Any) -> None:
 
     Django hashes a password anew when it sees it at login and its hasher has grown stronger: the same password, so
     sessions go on. It shows in three ways at once: the user has just been given the password in clear and forgotten it
-    again (``_password`` is set, to ``None``), the stored hash was out of date, and the new one differs.
+    again (``_password`` is set, to ``None``), the stored hash was out of date, and the new one differs. Taking the
+    password away with ``set_password(None)`` looks alike, but leaves nothing to sign in with.
     """
     if not isinstance(instance, get_user_model()) or vars(instance).get("_password", "") is not None:
+        return
+    if not instance.has_usable_password():
         return
     before = get_user_model()._base_manager.using(using).filter(pk=instance.pk).first()
     if before is not None and before.password != instance.password and _is_outdated(before.password):

@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 
@@ -443,6 +445,34 @@ def test_without_an_address_the_name_is_throttled_alone(device, limit):
 def test_without_a_limit_nothing_is_counted(device, jwt_settings):
     jwt_settings(LOGIN_THROTTLE=None)
     assert {response.status_code for response in fail(device, 15)} == {401}
+    assert attempt(device).status_code == 200
+
+
+class HurriedCache(LocMemCache):
+    """Its entries expire right after ``add`` has found them there."""
+
+    def incr(self, key, *args, **kwargs):
+        self.delete(key)
+        return super().incr(key, *args, **kwargs)
+
+
+class ClearsTheCache(ByFieldOnly):
+    """So slow that the window ends while it works."""
+
+    def authenticate(self, request, email, password):
+        cache.clear()
+        return super().authenticate(request, email, password)
+
+
+def test_an_entry_that_expires_while_it_is_counted_starts_a_new_window(device, limit, settings):
+    settings.CACHES = {"default": {"BACKEND": f"{HERE}HurriedCache", "LOCATION": "hurried"}}
+    assert [response.status_code for response in fail(device, 2)] == [401, 401]
+    assert attempt(device).status_code == 200
+
+
+def test_a_window_may_end_while_a_password_is_verified(device, limit, settings, backends):
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "slow"}}
+    backends("ClearsTheCache")
     assert attempt(device).status_code == 200
 
 

@@ -1,3 +1,5 @@
+"""The admin: sessions, refresh tokens, token versions."""
+
 from jwt_sessions.admin.refresh_token import RefreshTokenAdmin
 from jwt_sessions.admin.session import SessionAdmin
 from jwt_sessions.admin.token_version import TokenVersionAdmin

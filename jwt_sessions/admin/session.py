@@ -7,11 +7,11 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
+from django.forms.utils import to_current_timezone
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.html import format_html_join
-from django.utils.timezone import template_localtime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -106,8 +106,10 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description=_("deadlines"))
     def deadlines_shown(self, session: Session) -> str:
         coming = sorted(deadlines(session, environment()), key=lambda deadline: deadline.at)
-        rows = ((localize(template_localtime(each.at)), each.reason.label, each.source) for each in coming)
-        return format_html_join("", _("<div>{}: {} (set by: {})</div>"), rows) or str(_("none"))
+        rows = (
+            (localize(to_current_timezone(each.at)), each.reason.label, _("set by"), each.source) for each in coming
+        )
+        return format_html_join("", "<div>{}: {} ({}: {})</div>", rows) or str(_("none"))
 
     @admin.action(description=_("End selected sessions"), permissions=["end"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,8 +27,7 @@ class MetadataEndpoint(Endpoint):
 
     cache_control = f"public, max-age={MAX_AGE}"
 
-    def document(self, **kwargs: str) -> dict[str, Any]:
-        raise NotImplementedError
+    document: Callable[..., dict[str, Any]]
 
     def get(self, request: Request, **kwargs: str) -> HttpResponseBase:
         document = self.document(**kwargs)
@@ -40,7 +40,7 @@ class MetadataEndpoint(Endpoint):
 class JWKSView(MetadataEndpoint):
     """The public keys of signer and verifiers (RFC 7517 §5). A symmetric key is never among them."""
 
-    def document(self, **kwargs: str) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         return dict(ring().jwks)
 
 
@@ -51,7 +51,7 @@ class AuthorizationServerView(MetadataEndpoint):
     For an issuer with a path, that path stands behind the well-known one (RFC 8414 §3.1).
     """
 
-    def document(self, issuer_path: str = "") -> dict[str, Any]:  # type: ignore[override]
+    def document(self, issuer_path: str = "") -> dict[str, Any]:
         settings = conf.current()
         issuer = urlsplit(settings.ISSUER)
         if not settings.issuer_is_url or issuer_path.rstrip("/") != issuer.path.rstrip("/"):

@@ -17,13 +17,17 @@ from jwt_sessions.api import cookies
 from jwt_sessions.api.serializers import DeviceNameSerializer, session_answer
 from jwt_sessions.api.views import Endpoint, validated
 from jwt_sessions.authentication import JWTSessionAuthentication
-from jwt_sessions.exceptions import EndReason
+from jwt_sessions.exceptions import EndReason, InvalidToken
 from jwt_sessions.models import Session
 
 
 def current_session(request: Request) -> Session:
     """The session that a request was authenticated by."""
-    return cast(sessions.VerifiedToken, request.auth).session
+    try:
+        return cast(sessions.VerifiedToken, request.auth).session
+    except Session.DoesNotExist:
+        # With SESSION_CHECK="none" nobody has looked until now.
+        raise InvalidToken from None
 
 
 class OwnSessionsEndpoint(Endpoint):

@@ -25,13 +25,20 @@ def _password() -> serializers.CharField:
     return _text(CREDENTIAL_LENGTH, trim_whitespace=False)
 
 
-class DeviceNameSerializer(serializers.Serializer[Any]):
+class Parameters(serializers.Serializer[Any]):
+    """The parameters of a request. They stay out of its ``repr``."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class DeviceNameSerializer(Parameters):
     """``PATCH sessions/<id>/``."""
 
     device_name = _text(DEVICE_NAME_LENGTH, allow_blank=True)
 
 
-class LoginSerializer(serializers.Serializer[Any]):
+class LoginSerializer(Parameters):
     """``POST login/``. The name of the user stands under the user model's ``USERNAME_FIELD``."""
 
     password = _password()
@@ -60,7 +67,7 @@ class PresentedTokenField(serializers.Field[str, str, str, Any]):
         return data
 
 
-class OAuthSerializer(serializers.Serializer[Any]):
+class OAuthSerializer(Parameters):
     """Parameters of an OAuth endpoint. One without a value counts as omitted (RFC 6749 §3.1)."""
 
     def to_internal_value(self, data: Any) -> Any:

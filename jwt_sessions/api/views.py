@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from django.db import connections, transaction
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework.exceptions import MethodNotAllowed, ParseError, UnsupportedMediaType
@@ -20,9 +20,10 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
-from rest_framework.views import APIView
+from rest_framework.views import APIView, exception_handler
 
 from jwt_sessions.api.errors import complaint, oauth_response, resource_response
+from jwt_sessions.api.reports import hide_secrets
 from jwt_sessions.exceptions import InvalidRequest, JWTSessionsError
 
 # No parameter of this API comes near it; what is longer is not read into memory.
@@ -122,6 +123,13 @@ class Endpoint(APIView):
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
         return view
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        hide_secrets(request)
+        return super().initialize_request(request, *args, **kwargs)
+
+    def get_exception_handler(self) -> Any:
+        return exception_handler
 
     def handle_exception(self, exc: Exception) -> Response:
         error = complaint(exc)

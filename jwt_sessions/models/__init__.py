@@ -1,3 +1,5 @@
+"""What is stored: sessions, the generations of their refresh tokens, token versions."""
+
 from jwt_sessions.models.refresh_token import RefreshToken
 from jwt_sessions.models.session import Session
 from jwt_sessions.models.token_version import TokenVersion

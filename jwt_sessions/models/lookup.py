@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -107,10 +108,11 @@ class _Statement:
         return row
 
     def _converters(self, connection: BaseDatabaseWrapper) -> Iterable[tuple[int, Any, list[Any]]]:
-        """What turns columns into Python values; it is bound to a connection, so it is kept there."""
-        kept: dict[_Statement, list[tuple[int, Any, list[Any]]]]
+        """What turns columns into Python values; bound to a connection and its time zone, so it is kept there."""
+        kept: dict[tuple[_Statement, bool], list[tuple[int, Any, list[Any]]]]
         kept = connection.__dict__.setdefault("_jwt_sessions_converters", {})
-        if self not in kept:
+        key = (self, settings.USE_TZ)
+        if key not in kept:
             found = (
                 (
                     position,
@@ -119,5 +121,5 @@ class _Statement:
                 )
                 for position, expression in enumerate(self.expressions)
             )
-            kept[self] = [entry for entry in found if entry[2]]
-        return kept[self]
+            kept[key] = [entry for entry in found if entry[2]]
+        return kept[key]

@@ -16,6 +16,8 @@ from jwt_sessions.models.uuid7 import uuid7
 
 
 class RefreshTokenQuerySet(PrimaryQuerySet["RefreshToken"]):
+    """Statements over refresh tokens."""
+
     def supersede(self, session_id: UUID, generation: int, now: datetime) -> int:
         """Note that a generation was used and replaced. What was sealed for its predecessor has served its time."""
         row = self.filter(session_id=session_id, generation=generation)

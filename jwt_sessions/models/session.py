@@ -30,6 +30,7 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
     """
 
     def owned_by(self, user: AbstractBaseUser) -> Self:
+        """Those of a user."""
         return self.filter(user_id=user.pk)
 
     def not_ended(self) -> Self:
@@ -37,6 +38,7 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         return self.filter(ended_at__isnull=True)
 
     def with_token_version(self) -> Self:
+        """With the user and the user's token version loaded."""
         return self.select_related("user__jwt_token_version")
 
     def with_current_token(self) -> Self:
@@ -45,12 +47,28 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         return self.annotate(current=FilteredRelation("refresh_tokens", condition=generation))
 
     def with_device_info(self) -> Self:
+        """With :attr:`Session.device_info` loaded."""
         return self.with_current_token().annotate(device_info=F("current__device_info"))
 
-    def advance(self, session_id: UUID, generation: int, **changes: object) -> bool:
-        """Move a living session from a generation to the next. Of any number of racers one is told ``True``."""
-        living = self.filter(pk=session_id, generation=generation, ended_at__isnull=True)
-        return living.update(generation=generation + 1, first_used_at=None, **changes) == 1
+    def advance(self, seen: Session, after: Session) -> bool:
+        """
+        Move a living session from a generation to the next. Of any number of racers one is told ``True``.
+
+        What others have written since it was seen is not undone: activity is written only if this is some, and who
+        has not seen that the password mark was carried over a silent re-hash loses the race.
+        """
+        changed = ["generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address"]
+        if after.last_active_at != seen.last_active_at:
+            changed.append("last_active_at")
+        living = self._with_mark_of(seen).filter(generation=seen.generation, ended_at__isnull=True)
+        return living.update(**{name: getattr(after, name) for name in changed}) == 1
+
+    def carry_over(self, seen: Session, auth_hash: bytes | memoryview) -> int:
+        """Replace the password mark that was seen on a session."""
+        return self._with_mark_of(seen).update(auth_hash=auth_hash)
+
+    def _with_mark_of(self, seen: Session) -> Self:
+        return self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))
 
     def mark_ended(self, session_ids: Collection[UUID], reason: EndReason, now: datetime) -> int:
         """Write the end of those not ended yet, and answer how many these were."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 class TokenVersionQuerySet(PrimaryQuerySet["TokenVersion"]):
+    """Statements over token versions; a row is made when it is first needed."""
+
     def raise_for(self, user: AbstractBaseUser) -> None:
         """Raise a user's version by one."""
         self._write(user, {"jwt_version": F("jwt_version") + 1}, {"jwt_version": 1})

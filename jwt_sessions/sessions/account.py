@@ -7,13 +7,14 @@ from django.utils import timezone
 
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import TokenVersion
+from jwt_sessions.sessions.contention import insistently
 from jwt_sessions.sessions.end import end_all, security_log
 
 
 def raise_version(user: AbstractBaseUser) -> None:
     """Raise the user's ``jwt_version``: every token of the user is dead at once, and the sessions end."""
     # The sessions are judged by the version they began under; those that live are ended for this reason by it.
-    TokenVersion.objects.raise_for(user)
+    insistently(lambda: TokenVersion.objects.raise_for(user))
     security_log.info("token version of user %s raised", user.pk)
     end_all(user, reason=EndReason.VERSION_RAISED)
 
@@ -24,5 +25,5 @@ def require_reauthentication(user: AbstractBaseUser) -> None:
 
     Access tokens in hand live to their ``exp``. For instance after a password reset that somebody else may have seen.
     """
-    TokenVersion.objects.mark_for(user, timezone.now())
+    insistently(lambda: TokenVersion.objects.mark_for(user, timezone.now()))
     security_log.info("user %s has to sign in again", user.pk)

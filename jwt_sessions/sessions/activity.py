@@ -9,7 +9,9 @@ from datetime import datetime
 from django.db import OperationalError, connections, router, transaction
 
 from jwt_sessions import conf
+from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import Session
+from jwt_sessions.sessions.end import record_end
 
 logger = logging.getLogger("jwt_sessions")
 
@@ -32,6 +34,11 @@ def note_activity(session: Session, now: datetime) -> None:
         _write(lambda: Session.objects.mark_active(session.pk, seen_before, now))
 
 
+def note_end(session: Session, reason: EndReason, now: datetime) -> None:
+    """Note why a session is over by its verdict, and tell about it. It is over whether or not that can be written."""
+    _write(lambda: record_end([session], reason, now))
+
+
 def _write(statement: Callable[[], int]) -> None:
     """
     Run a write that the request does not depend on.
@@ -47,4 +54,4 @@ def _write(statement: Callable[[], int]) -> None:
         else:
             statement()
     except OperationalError:
-        logger.warning("activity could not be written")
+        logger.warning("activity or the end of a session could not be written")

@@ -19,8 +19,7 @@ from jwt_sessions import conf
 from jwt_sessions.exceptions import InvalidToken, SessionEnded
 from jwt_sessions.models import Session
 from jwt_sessions.models.lookup import find
-from jwt_sessions.sessions.activity import note_activity, note_first_use
-from jwt_sessions.sessions.end import record_end
+from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use
 from jwt_sessions.sessions.verdict import verdict
 from jwt_sessions.tokens import access
 
@@ -49,6 +48,7 @@ class VerifiedToken:
 
     @property
     def tenant(self) -> str | None:
+        """The tenant the token is for, if any."""
         return self.claims.get("tenantId")
 
 
@@ -75,7 +75,7 @@ def authorize(token: str, *, background: bool = False) -> tuple[AbstractBaseUser
     session = found.session
     reason = verdict(session, found.jwt_version, now)
     if reason is not None:
-        record_end([session], reason, now)
+        note_end(session, reason, now)
         raise SessionEnded(reason)
     note_first_use(session, claims["gen"], now)
     if not background:

@@ -16,6 +16,7 @@ from jwt_sessions import signals
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
 from jwt_sessions.models.lookup import find
+from jwt_sessions.sessions.contention import insistently
 from jwt_sessions.sessions.verdict import verdict
 
 security_log = logging.getLogger("jwt_sessions.security")
@@ -97,13 +98,11 @@ def record_end(sessions: Sequence[Session], reason: EndReason, now: datetime) ->
 
     Of several that end a session at once one does, and only that one sends the signal.
     """
+    sessions = [session for session in sessions if session.ended_at is None]
     if not sessions:
         return 0
     ids = [session.pk for session in sessions]
-    with transaction.atomic(using=router.db_for_write(Session)):
-        count = Session.objects.mark_ended(ids, reason, now)
-        if count:
-            RefreshToken.objects.revoke_of(ids, now)
+    count = insistently(lambda: _store_end(ids, reason, now))
     if count < len(ids):
         own = Session.objects.filter(pk__in=ids, ended_at=now, end_reason=reason).values_list("pk", flat=True)
         mine = set(own) if count else set()
@@ -112,4 +111,12 @@ def record_end(sessions: Sequence[Session], reason: EndReason, now: datetime) ->
         session.ended_at, session.end_reason = now, reason
         security_log.info("session %s of user %s ended: %s", session.pk, session.user_id, reason.value)
         signals.session_ended.send_robust(Session, session=session, reason=reason)
+    return count
+
+
+def _store_end(ids: Sequence[UUID], reason: EndReason, now: datetime) -> int:
+    with transaction.atomic(using=router.db_for_write(Session)):
+        count = Session.objects.mark_ended(ids, reason, now)
+        if count:
+            RefreshToken.objects.revoke_of(ids, now)
     return count

@@ -7,12 +7,12 @@ of its own. No batch knows of another, so a purge may be interrupted at any poin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import OperationalError, models, router
+from django.db import models, router
 from django.db.models import BooleanField, Case, Q, Value, When
 from django.utils import timezone
 
@@ -20,10 +20,10 @@ from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.refresh_token import was_out_of_play
 from jwt_sessions.models.session import was_dead
 from jwt_sessions.policies import environment
+from jwt_sessions.sessions.contention import insistently
 
 BATCH_SIZE = 2000
 MAX_BATCH_SIZE = 10_000
-ATTEMPTS = 5
 
 
 @dataclass(slots=True)
@@ -80,18 +80,10 @@ def _delete(model: type[models.Model], condition: Q, dry_run: bool) -> int:
     rows = _rows(model).filter(condition)
     if dry_run:
         return rows.count()
-    own = all(relation.related_model is RefreshToken for relation in model._meta.related_objects)
-    if own:
-        return _insistently(lambda: rows._raw_delete(rows.db))
+    # Those without a reverse name, and the tables between many and many, are hidden.
+    fields = model._meta.get_fields(include_hidden=True)
+    pointing = {field.related_model for field in fields if field.auto_created and not field.concrete}
+    if pointing <= {RefreshToken}:
+        return insistently(lambda: rows._raw_delete(rows.db))
     # Models of the project point at sessions: Django has to follow what they say in on_delete.
-    return _insistently(lambda: rows.delete()[1].get(model._meta.label, 0))
-
-
-def _insistently(statement: Callable[[], int]) -> int:
-    """Run a delete again that the database refused to break a deadlock with another purge."""
-    for _attempt in range(ATTEMPTS - 1):
-        try:
-            return statement()
-        except OperationalError:
-            continue
-    return statement()
+    return insistently(lambda: rows.delete()[1].get(model._meta.label, 0))

@@ -22,7 +22,7 @@ from jwt_sessions.exceptions import EndReason, InvalidToken, ReauthenticationReq
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.lookup import Found, find
 from jwt_sessions.rotation import Current, Previous, Refused, standing
-from jwt_sessions.sessions.activity import activity_is_due, note_activity, note_first_use
+from jwt_sessions.sessions.activity import activity_is_due, note_activity, note_end, note_first_use
 from jwt_sessions.sessions.end import record_end, security_log
 from jwt_sessions.sessions.issue import issue_access_token
 from jwt_sessions.sessions.start import issuable_audience, new_token_row
@@ -96,7 +96,7 @@ def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | Non
     how = standing(presented, session, found.token, now)
     reason = verdict(session, found.jwt_version, now)
     if reason is not None:
-        record_end([session], reason, now)
+        note_end(session, reason, now)
     elif how == Refused(reused=True):
         _end_for_reuse(session, presented, now, request)
     if isinstance(how, Refused):
@@ -191,14 +191,7 @@ def _next_lifetime(current: RefreshToken) -> timedelta | None:
 
 def _store_rotation(session: Session, after: Session, row: RefreshToken, now: datetime) -> bool:
     with transaction.atomic(using=router.db_for_write(Session)):
-        won = Session.objects.advance(
-            session.pk,
-            session.generation,
-            last_active_at=after.last_active_at,
-            refresh_expires_at=after.refresh_expires_at,
-            auth_hash=after.auth_hash,
-            ip_address=after.ip_address,
-        )
+        won = Session.objects.advance(session, after)
         if won:
             RefreshToken.objects.supersede(session.pk, session.generation, now)
             row.save(force_insert=True)
@@ -213,4 +206,4 @@ def _store_use(session: Session, after: Session, how: Current | Previous, now: d
         note_activity(session, now)
     if bytes(session.auth_hash) != after.auth_hash:
         # SECRET_KEY has changed since: what hangs on it follows, so that the session outlives the fallbacks.
-        Session.objects.filter(pk=session.pk).update(auth_hash=after.auth_hash)
+        Session.objects.carry_over(session, after.auth_hash)

@@ -14,6 +14,7 @@ from jwt_sessions.client_info import client_info
 from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidTarget
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
+from jwt_sessions.sessions.contention import insistently
 from jwt_sessions.sessions.end import end_judged, judged_sessions, jwt_version_of, security_log
 from jwt_sessions.sessions.issue import issue_access_token
 from jwt_sessions.sessions.verdict import auth_hash
@@ -66,9 +67,8 @@ def start(
     deadlines = policies.deadlines(session, policies.environment())
     access = issue_access_token(session, deadlines, audience=session.audience, client=client, now=now)
     token = refresh_tokens.make(session.pk, 0)
-    with transaction.atomic(using=router.db_for_write(Session)):
-        session.save(force_insert=True)
-        new_token_row(token, session, lifetime, client, now).save(force_insert=True)
+    row = new_token_row(token, session, lifetime, client, now)
+    insistently(lambda: _store(session, row))
     end_judged(others, EndReason.REPLACED, now)
     security_log.info("session %s of user %s started", session.pk, user.pk)
     signals.session_started.send_robust(Session, session=session, user=user, request=request)
@@ -81,6 +81,12 @@ def start(
         deadlines.idle_expires_at,
         rotated=True,
     )
+
+
+def _store(session: Session, row: RefreshToken) -> None:
+    with transaction.atomic(using=router.db_for_write(Session)):
+        session.save(force_insert=True)
+        row.save(force_insert=True)
 
 
 def issuable_audience(audience: str | None) -> str:

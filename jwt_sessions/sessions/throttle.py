@@ -3,10 +3,14 @@ Throttling failed sign-ins, by user name and by address.
 
 An attempt is counted before the password is looked at and given back if it was right: attempts sent all at once find
 the same limit as those sent one after the other. Counters live in Django's default cache.
+
+The first attempt opens a period, and each period has a counter of its own: some caches (Redis) make a key that never
+expires when one is counted up in the moment of its expiry, and nobody must be locked out for ever by that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
@@ -25,6 +29,7 @@ class LoginAttempt:
         self._keys = [_key("name", unicodedata.normalize("NFKC", username).casefold())]
         if ip_address is not None:
             self._keys.append(_key("address", ip_address))
+        self._counters: list[str] = []
 
     def begin(self) -> None:
         """
@@ -36,17 +41,22 @@ class LoginAttempt:
         rate = conf.current().LOGIN_THROTTLE
         if rate is None:
             return
-        counted: list[str] = []
         for key in self._keys:
-            if _count(key, rate.period) > rate.count:
-                _give_back([*counted, key])
-                raise Throttled(_seconds_left(key, rate.period))
-            counted.append(key)
+            until: float = cache.get_or_set(key, time.time() + rate.period, rate.period)  # type: ignore[assignment]
+            self._counters.append(f"{key}:{until}")
+            if _count(self._counters[-1], rate.period) > rate.count:
+                self._give_back()
+                raise Throttled(max(1, math.ceil(until - time.time())))
 
     def succeed(self) -> None:
         """The password was right: the attempt no longer counts."""
-        if conf.current().LOGIN_THROTTLE is not None:
-            _give_back(self._keys)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for counter in self._counters:
+            # A counter that has expired needs nothing back.
+            with contextlib.suppress(ValueError):
+                cache.decr(counter)
 
 
 def _key(kind: str, value: str) -> str:
@@ -54,26 +64,11 @@ def _key(kind: str, value: str) -> str:
     return f"jwt_sessions:login:{kind}:{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"
 
 
-def _count(key: str, period: int) -> int:
-    if cache.add(key, 1, period):
-        cache.set(f"{key}:until", time.time() + period, period)
+def _count(counter: str, period: int) -> int:
+    if cache.add(counter, 1, period):
         return 1
     try:
-        return cache.incr(key)
+        return cache.incr(counter)
     except ValueError:
-        # It expired between the two calls.
-        cache.set(key, 1, period)
+        # It expired between the two calls: the period is over.
         return 1
-
-
-def _give_back(keys: list[str]) -> None:
-    for key in keys:
-        try:
-            cache.decr(key)
-        except ValueError:
-            continue
-
-
-def _seconds_left(key: str, period: int) -> int:
-    until = cache.get(f"{key}:until")
-    return period if until is None else max(1, math.ceil(until - time.time()))

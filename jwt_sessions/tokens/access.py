@@ -97,10 +97,13 @@ def _verified_payload(token: str, ring: KeyRing) -> bytes:
             raise InvalidToken
         if str(header.get("typ", "")).lower() not in ACCEPTED_TYPES:
             raise InvalidToken
+        # The signature covers the spelling of all but itself: no padding, white space or spare bits in it either.
+        if base64url_encode(complete["signature"]).decode() != token.rpartition(".")[2]:
+            raise InvalidToken
         if not isinstance(json.loads(payload), dict):
             raise InvalidToken
-    except (PyJWTError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise InvalidToken from error
+    except (PyJWTError, KeyError, TypeError, ValueError, RecursionError):
+        raise InvalidToken from None
     return bytes(payload)
 
 

@@ -40,7 +40,6 @@ SECRET_BYTES = 32
 TAG_BYTES = 16
 TAG_PURPOSE = "refresh-tag"
 TOKEN_BYTES = _PUBLIC.size + SECRET_BYTES + TAG_BYTES
-TOKEN_LENGTH = len(PREFIX) + TOKEN_BYTES * 4 // 3
 _SPELLING = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{TOKEN_BYTES * 4 // 3}}}")
 
 # A key that seals one message only may use one nonce (NIST SP 800-38D §8: a nonce must not repeat under a key).

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jwt_sessions.sessions.purge import BATCH_SIZE, MAX_BATCH_SIZE, Purged, purge
 
-
-def _batch_size(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MAX_BATCH_SIZE:
-        raise argparse.ArgumentTypeError(f"from 1 to {MAX_BATCH_SIZE}")
-    return number
-
-
-def _days(text: str) -> timedelta:
-    days = timedelta(days=float(text))
-    if not timedelta(0) <= days <= timedelta(days=36500):
-        raise argparse.ArgumentTypeError("from 0 to 36500")
-    return days
+MAX_DAYS = 36_500
 
 
 class Command(BaseCommand):
@@ -35,23 +22,27 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
         parser.add_argument(
             "--batch-size",
-            type=_batch_size,
+            type=int,
             default=BATCH_SIZE,
             help=f"rows looked at in one go (default {BATCH_SIZE}, at most {MAX_BATCH_SIZE})",
         )
         parser.add_argument(
             "--older-than",
-            type=_days,
-            default=timedelta(0),
+            type=float,
+            default=0,
             metavar="DAYS",
             help="only what has been dead for so many days (default 0: all that is dead)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Not by argparse, which call_command goes around.
+        days, batch_size = options["older_than"], options["batch_size"]
+        if not 0 <= days <= MAX_DAYS:
+            raise CommandError(f"argument --older-than: from 0 to {MAX_DAYS}")
+        if not 1 <= batch_size <= MAX_BATCH_SIZE:
+            raise CommandError(f"argument --batch-size: from 1 to {MAX_BATCH_SIZE}")
         purged = Purged()
-        for purged in purge(
-            older_than=options["older_than"], batch_size=options["batch_size"], dry_run=options["dry_run"]
-        ):
+        for purged in purge(older_than=timedelta(days=days), batch_size=batch_size, dry_run=options["dry_run"]):
             if options["verbosity"] > 0:
                 self.stderr.write(f"\r{purged.seen} rows seen, {_counts(purged)}", ending="")
         if options["verbosity"] > 0:

@@ -1,0 +1,222 @@
+"""The system checks: one numbered message for each mistake, with its key and a mend, and never a secret."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+from django.core import checks
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from jwt_sessions.conf import LONGEST, Settings
+
+CANARY = "CANARY-5f3759df"
+SECOND = timedelta(seconds=1)
+SHARED_CACHE = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://x"}}
+# What a careful project sets: the deployment checks have nothing to say to it.
+CAREFUL = {"ISSUER": "https://id.example.com"}
+
+
+def messages(given: object, *, deploy: bool = False, caches: object = SHARED_CACHE) -> list[checks.CheckMessage]:
+    """What ``manage.py check`` says about a JWT_SESSIONS dict."""
+    with override_settings(JWT_SESSIONS=given, CACHES=caches):
+        found = checks.run_checks(include_deployment_checks=deploy)
+    return [message for message in found if str(message.id).startswith("jwt_sessions.")]
+
+
+def ids(given: object, **options: object) -> list[str]:
+    return [message.id.removeprefix("jwt_sessions.") for message in messages(given, **options)]
+
+
+def test_the_example_project_has_nothing_to_mend():
+    assert ids(CAREFUL, deploy=True) == []
+    assert ids({}) == []
+
+
+NOT_TEXT = [None, 1, b"text", [], "", " "]
+NOT_BOOLEAN = [None, 1, 0, "True", "yes"]
+NOT_DURATION = [None, 60, "60", SECOND * -1, LONGEST + SECOND]
+NOT_LIFETIME = [60, "1 day", timedelta(0), timedelta(milliseconds=999), SECOND * -1, LONGEST + SECOND]
+NOT_STRINGS = [None, CANARY, {CANARY}, {CANARY: 1}, [CANARY, b"key"], [CANARY, ""], [None]]
+
+WRONG = {
+    "ISSUER": ("E010", [*NOT_TEXT, "https://[::1"]),
+    "AUDIENCES": ("E011", [*NOT_STRINGS, [], ["api", "api"], ["a" * 256]]),
+    "ALGORITHM": ("E012", [None, "none", "es256", "RS512", "HS384", ["ES256"], {}]),
+    "SIGNING_KEYS": ("E013", NOT_STRINGS),
+    "ACCESS_TOKEN_LIFETIME": (
+        "E014",
+        [None, *NOT_LIFETIME, {"user": 5}, {"admin": SECOND}, {"user": None}, {1: SECOND}],
+    ),
+    "REFRESH_TOKEN_LIFETIME": ("E015", NOT_LIFETIME),
+    "ROTATE_REFRESH_TOKENS": ("E016", NOT_BOOLEAN),
+    "REUSE_GRACE_PERIOD": ("E017", NOT_DURATION),
+    "LOST_RESPONSE_WINDOW": ("E018", NOT_DURATION),
+    "IDLE_TIMEOUT": ("E019", NOT_LIFETIME),
+    "MAX_SESSION_LIFETIME": ("E020", NOT_LIFETIME),
+    "SESSION_CHECK": ("E021", [None, "Database", True, ["none"]]),
+    "ACTIVITY_RESOLUTION": ("E022", NOT_DURATION),
+    "LEEWAY": ("E023", NOT_DURATION),
+    "MAX_ACCESS_TOKEN_BYTES": ("E024", [None, True, 0, -1, 16385, 4096.0, "4096"]),
+    "COOKIE": (
+        "E025",
+        [
+            None,
+            "refresh",
+            [("NAME", "refresh")],
+            {"name": "refresh"},
+            {"HTTPONLY": False},
+            {"NAME": ""},
+            {"NAME": None},
+            {"NAME": "a b"},
+            {"NAME": "a;b"},
+            {"NAME": "a\n"},
+            {"PATH": ""},
+            {"PATH": "auth"},
+            {"PATH": None},
+            {"DOMAIN": 1},
+            {"SECURE": 1},
+            {"SECURE": None},
+            {"SAMESITE": "strict"},
+            {"SAMESITE": None},
+            {"SAMESITE": "None", "SECURE": False},
+        ],
+    ),
+    "CLIENT_IP": (
+        "E026",
+        [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing", "jwt_sessions.conf.ALGORITHMS"],
+    ),
+    "PASSWORD_CHANGE_ENDS_SESSIONS": ("E027", NOT_BOOLEAN),
+    "LOGIN_THROTTLE": (
+        "E028",
+        [10, "", "10", "10/", "/min", "0/min", "-1/min", "10/x", "10/min ", "1.5/s", "1" * 10 + "/s"],
+    ),
+}
+
+
+def test_every_setting_is_checked_for_its_type():
+    assert set(WRONG) == {field.name for field in dataclasses.fields(Settings)}
+    assert len({check_id for check_id, _values in WRONG.values()}) == len(WRONG)
+
+
+@pytest.mark.parametrize(
+    ("key", "check_id", "value"),
+    [(key, check_id, value) for key, (check_id, values) in WRONG.items() for value in values],
+)
+def test_a_wrong_value_is_an_error_with_the_key_and_the_mend(key, check_id, value):
+    (message,) = messages({key: value})
+    assert message.id == f"jwt_sessions.{check_id}"
+    assert message.level == checks.ERROR
+    assert message.obj == key
+    assert key in message.msg
+    assert message.hint.startswith("Set it to ")
+    assert CANARY not in str(message)
+
+
+@pytest.mark.parametrize("key", ["ISUER", "issuer", "", 1, None, ("ISSUER",)])
+def test_an_unknown_key_is_an_error_that_lists_the_keys(key):
+    (message,) = messages({key: CANARY})
+    assert message.id == "jwt_sessions.E002"
+    assert message.obj == str(key)
+    assert repr(key) in message.msg
+    assert "AUDIENCES" in message.hint
+    assert CANARY not in str(message)
+
+
+@pytest.mark.parametrize("value", [None, [], "", CANARY, 1])
+def test_settings_that_are_no_dict_are_an_error(value):
+    (message,) = messages(value)
+    assert (message.id, message.obj) == ("jwt_sessions.E001", "JWT_SESSIONS")
+    assert CANARY not in str(message)
+
+
+@pytest.mark.parametrize(
+    ("given", "check_id", "key"),
+    [
+        ({"ALGORITHM": "RS256"}, "E040", "SIGNING_KEYS"),
+        ({"REUSE_GRACE_PERIOD": timedelta(hours=25)}, "E041", "LOST_RESPONSE_WINDOW"),
+        ({"LOST_RESPONSE_WINDOW": timedelta(seconds=29)}, "E041", "LOST_RESPONSE_WINDOW"),
+        ({"IDLE_TIMEOUT": timedelta(seconds=59)}, "E042", "IDLE_TIMEOUT"),
+        ({"SIGNING_KEYS": [f"/nowhere/{CANARY}"]}, "E043", "SIGNING_KEYS"),
+        ({"SIGNING_KEYS": [f"-----BEGIN PRIVATE KEY-----{CANARY}"]}, "E043", "SIGNING_KEYS"),
+        ({"ALGORITHM": "HS256", "SIGNING_KEYS": [CANARY]}, "E043", "SIGNING_KEYS"),
+    ],
+)
+def test_an_impossible_combination_is_an_error_with_the_key_and_the_mend(given, check_id, key):
+    (message,) = messages(given)
+    assert (message.id, message.obj) == (f"jwt_sessions.{check_id}", key)
+    assert message.level == checks.ERROR
+    assert message.hint
+    assert CANARY not in str(message)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"REUSE_GRACE_PERIOD": timedelta(0), "LOST_RESPONSE_WINDOW": timedelta(0)},
+        {"REUSE_GRACE_PERIOD": timedelta(hours=24)},
+        {"IDLE_TIMEOUT": timedelta(seconds=60)},
+        {"ALGORITHM": "HS256", "SIGNING_KEYS": [CANARY * 3]},
+    ],
+)
+def test_the_edge_of_an_impossible_combination_is_possible(given):
+    assert messages(given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "check_id", "key"),
+    [
+        ({"COOKIE": {"SECURE": False}}, "W001", "COOKIE"),
+        ({"COOKIE": {"SAMESITE": "None"}}, "W002", "COOKIE"),
+        ({"SESSION_CHECK": "none"}, "W003", "SESSION_CHECK"),
+        ({"LOGIN_THROTTLE": None}, "W004", "LOGIN_THROTTLE"),
+        ({"REFRESH_TOKEN_LIFETIME": None, "MAX_SESSION_LIFETIME": None}, "W006", "MAX_SESSION_LIFETIME"),
+        ({"ROTATE_REFRESH_TOKENS": False}, "W007", "ROTATE_REFRESH_TOKENS"),
+        ({"ALGORITHM": "HS256"}, "W008", "ALGORITHM"),
+        ({"ISSUER": "jwt-sessions"}, "W009", "ISSUER"),
+        ({"ACCESS_TOKEN_LIFETIME": timedelta(seconds=3601)}, "W010", "ACCESS_TOKEN_LIFETIME"),
+    ],
+)
+def test_a_risk_is_a_warning_at_deployment_alone(given, check_id, key):
+    (message,) = messages({**CAREFUL, **given}, deploy=True)
+    assert (message.id, message.obj) == (f"jwt_sessions.{check_id}", key)
+    assert message.level == checks.WARNING
+    assert message.hint
+    assert messages({**CAREFUL, **given}) == []
+
+
+@pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
+def test_failed_logins_counted_in_a_cache_of_each_process_are_a_warning(backend):
+    caches = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+    assert ids(CAREFUL, deploy=True, caches=caches) == ["W005"]
+    assert ids({**CAREFUL, "LOGIN_THROTTLE": None}, deploy=True, caches=caches) == ["W004"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"REFRESH_TOKEN_LIFETIME": None},
+        {"MAX_SESSION_LIFETIME": None},
+        {"ACCESS_TOKEN_LIFETIME": timedelta(hours=1)},
+        {"ACCESS_TOKEN_LIFETIME": {"api": timedelta(days=1)}},
+        {"COOKIE": {"SAMESITE": "Lax"}},
+    ],
+)
+def test_what_is_no_risk_is_not_warned_about(given):
+    assert messages({**CAREFUL, **given}, deploy=True) == []
+
+
+def test_wrong_settings_are_reported_once_at_deployment():
+    assert ids({"LEEWAY": CANARY}, deploy=True) == ["E023"]
+
+
+def test_manage_py_check_fails_and_quotes_no_key(capsys):
+    with (
+        override_settings(JWT_SESSIONS={"SIGNING_KEYS": CANARY, "LEEWAY": CANARY}),
+        pytest.raises(CommandError, match="E013") as caught,
+    ):
+        call_command("check")
+    assert "E023" in str(caught.value)
+    assert CANARY not in str(caught.value) + "".join(capsys.readouterr())

@@ -1,0 +1,115 @@
+"""What a request tells about its device, and what is not believed."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import RequestFactory
+
+from jwt_sessions.client_info import client_info
+from jwt_sessions.types import ClientInfo, device_families
+from tests.clients import CHROME, Device
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0"
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/17.5 Mobile/15E148 Safari/604.1"
+)
+
+
+def info(address="192.0.2.1", **headers):
+    return client_info(RequestFactory().get("/", headers=headers, REMOTE_ADDR=address))
+
+
+def from_header(request):
+    return request.headers.get("X-Real-IP")
+
+
+def nothing(request):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "browser", "system", "device"),
+    [
+        (CHROME, "Chrome", "Windows", "Chrome on Windows"),
+        (FIREFOX, "Firefox", "Linux", "Firefox on Linux"),
+        (IPHONE, "Mobile Safari", "iOS", "Mobile Safari on iOS"),
+        ("acme-app/2.1 (build 7)", "acme-app", "", "acme-app"),
+        ("acme", "acme", "", "acme"),
+        ("", "", "", ""),
+    ],
+)
+def test_the_device_is_read_from_the_user_agent(user_agent, browser, system, device):
+    found = info(**{"user-agent": user_agent})
+    assert (found.browser, found.system, found.device) == (browser, system, device)
+    assert device_families(found.device) == (browser, system)
+
+
+@pytest.mark.parametrize(
+    "user_agent",
+    [
+        "x" * 100_000,
+        "<script>alert(1)</script>",
+        "evil\x00\x1b[31m/1.0",
+        "\u202egnp.exe/1.0",
+        "/",
+        " ",
+        "(" * 5000,
+        "Mozilla/5.0 (" + "Windows NT 10.0; " * 500,
+        "é\udcff".encode("utf-8", "surrogatepass").decode("latin-1"),
+    ],
+)
+def test_a_hostile_user_agent_is_cut_and_made_printable(user_agent):
+    found = info(**{"user-agent": user_agent})
+    assert len(found.user_agent) <= 512
+    for part in (found.browser, found.system):
+        assert len(part) <= 50
+        assert part.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("", None),
+        ("unix:", None),
+        ("192.0.2.1, 203.0.113.9", None),
+        ("192.0.2.999", None),
+        ("<b>", None),
+    ],
+)
+def test_the_address_is_one_or_none(address, expected):
+    assert info(address).ip_address == expected
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Client-IP", "True-Client-IP"])
+def test_an_address_that_the_client_wrote_is_not_believed(header):
+    assert info(**{header: "203.0.113.66"}).ip_address == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent", "expected"),
+    [
+        (f"{__name__}.from_header", "203.0.113.7", "203.0.113.7"),
+        (from_header, "203.0.113.7", "203.0.113.7"),
+        (from_header, "' OR 1=1", None),
+        (nothing, "203.0.113.7", None),
+    ],
+)
+def test_the_setting_decides_where_the_address_is_found(jwt_settings, answer, sent, expected):
+    jwt_settings(CLIENT_IP=answer)
+    assert info(**{"X-Real-IP": sent}).ip_address == expected
+
+
+def test_without_a_request_nothing_is_known():
+    assert client_info(None) == ClientInfo(ip_address=None, browser="", system="", user_agent="")
+
+
+@pytest.mark.django_db
+def test_a_session_shows_the_device_it_began_on(user):
+    device = Device(user, FIREFOX).sign_in()
+    shown = device.get("session-detail", "current").json()
+    assert shown["device"] == {"browser": "Firefox", "system": "Linux"}
+    assert shown["ip_address"] == "127.0.0.1"

@@ -1,0 +1,121 @@
+"""The documentation and the code say the same, and the examples run."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import BaseCommand, get_commands, load_command_class
+from django.test import RequestFactory
+
+from jwt_sessions import conf, exceptions, signals
+from tests.factories import UserFactory
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCE = "\n".join(path.read_text() for path in (ROOT / "jwt_sessions").rglob("*.py"))
+
+
+def first_column(page: str) -> set[str]:
+    """The names in backquotes that begin the rows of a page's tables."""
+    return set(re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs" / page).read_text(), re.MULTILINE))
+
+
+def second_column(page: str) -> dict[str, str]:
+    return dict(re.findall(r"^\| `([^`]+)` \| (.*?) \|", (ROOT / "docs" / page).read_text(), re.MULTILINE))
+
+
+def errors() -> list[type[exceptions.JWTSessionsError]]:
+    return [each for each in vars(exceptions).values() if isinstance(each, type) and hasattr(each, "code")]
+
+
+def commands() -> set[str]:
+    return {name for name, app in get_commands().items() if app == "jwt_sessions"}
+
+
+def test_every_setting_is_documented():
+    assert first_column("settings.md") == {field.name for field in dataclasses.fields(conf.Settings)}
+
+
+def test_every_key_of_the_cookie_is_documented():
+    row = re.search(r"^\| `COOKIE` .*$", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`([A-Z]+)` \(", row[0])) == {
+        field.name for field in dataclasses.fields(conf.CookieSettings)
+    }
+
+
+def test_every_error_code_and_every_reason_is_documented():
+    codes, reasons = {error.code for error in errors()}, set(exceptions.EndReason.values)
+    assert len(codes) > 5
+    assert first_column("errors.md") == codes | reasons
+
+
+def test_the_documentation_says_rightly_what_is_terminal():
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \|.*?\| (true|false) \|", (ROOT / "docs" / "errors.md").read_text(), re.M))
+    assert rows == {error.code: str(error.terminal).lower() for error in errors()}
+
+
+def test_every_check_is_documented_with_the_setting_it_is_about():
+    used = {f"jwt_sessions.{number}" for number in re.findall(r'["_a-z.]([EW]\d{3})"', SOURCE)}
+    assert len(used) > 25
+    documented = second_column("checks.md")
+    assert set(documented) == used
+    own = {field.metadata["id"]: f"`{field.name}`" for field in dataclasses.fields(conf.Settings)}
+    assert {check: documented[check] for check in own} == own
+
+
+def test_every_command_is_documented_with_its_options():
+    assert first_column("commands.md") == commands()
+    for name in commands():
+        parser = load_command_class("jwt_sessions", name).create_parser("manage.py", name)
+        own = {option for action in parser._actions for option in action.option_strings}
+        general = BaseCommand().create_parser("manage.py", name)
+        own -= {option for action in general._actions for option in action.option_strings}
+        assert set(re.findall(r"--[a-z-]+", second_column("commands.md")[name])) == own
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_are_python(page):
+    for block in python_blocks(page):
+        ast.parse(block)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [
+        pytest.param(page, block, id=f"{page.name}-{number}")
+        for page in PAGES
+        for number, block in enumerate(python_blocks(page))
+        if "import" in block and "urlpatterns" not in block
+    ],
+)
+def test_examples_that_import_what_they_use_run(page, block):
+    """In an empty namespace, but for a ``user`` and a ``request`` where an example is about them."""
+    user = UserFactory()
+    namespace = {"user": user, "request": RequestFactory().post("/"), "__name__": "example"}
+    before = {name: list(signal.receivers) for name, signal in vars(signals).items() if hasattr(signal, "receivers")}
+    try:
+        exec(compile(block, str(page), "exec"), namespace)
+    finally:
+        for name, receivers in before.items():
+            getattr(signals, name).receivers = receivers
+            getattr(signals, name).sender_receivers_cache.clear()
+
+
+def test_the_readme_has_examples_that_run():
+    assert [block for block in python_blocks(ROOT / "README.md") if "from jwt_sessions import sessions" in block]

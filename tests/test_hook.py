@@ -1,0 +1,339 @@
+"""``pre_issue``: what a receiver may add, shorten and refuse; and what the other signals' receivers cannot break."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.dispatch import Signal
+from django.utils import timezone
+
+from jwt_sessions import conf, sessions, signals
+from jwt_sessions.exceptions import EndReason, IssueDenied, IssueFailed
+from jwt_sessions.models import RefreshToken, Session
+from jwt_sessions.tokens import access
+from jwt_sessions.types import Draft
+from tests.clients import CHROME, Device
+from tests.factories import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def connect():
+    """Connect receivers to a signal of this package, ``pre_issue`` by default, until the test ends."""
+    connected = []
+
+    def connect_receiver(receiver: Callable[..., Any], signal: Signal = signals.pre_issue) -> None:
+        signal.connect(receiver, weak=False)
+        connected.append((signal, receiver))
+
+    yield connect_receiver
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+def changing(change: Callable[[Draft], object]) -> Callable[..., None]:
+    """A receiver that changes the draft."""
+
+    def receiver(draft: Draft, **kwargs: Any) -> None:
+        change(draft)
+
+    return receiver
+
+
+def setting(**values: Any) -> Callable[..., None]:
+    return changing(lambda draft: [setattr(draft, name, value) for name, value in values.items()])
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def receiver(**kwargs: Any) -> None:
+        raise error
+
+    return receiver
+
+
+def claims_of(device):
+    return access.decode(device.tokens["access_token"], timezone.now())
+
+
+def sign_in(device):
+    return device.post("login", {"email": device.user.email, "password": PASSWORD})
+
+
+def state():
+    return list(Session.objects.values()), list(RefreshToken.objects.values())
+
+
+def test_the_draft_says_what_is_about_to_be_issued(user, connect, jwt_settings):
+    jwt_settings(AUDIENCES=["api", "reports"])
+    drafts = []
+    connect(changing(drafts.append))
+    device = Device(user).sign_in(device_name="Laptop")
+    device.refresh(audience="reports")
+    first, second = drafts
+    assert (first.token_type, first.user, first.audience) == ("user", user, "api")
+    assert (first.claims, first.expires_in) == ({}, timedelta(minutes=5))
+    assert (first.session.device_name, first.session.generation) == ("Laptop", 0)
+    assert (first.client.ip_address, first.client.device) == ("127.0.0.1", "Chrome on Windows")
+    assert first.client.user_agent == CHROME
+    assert (second.audience, second.session.pk, second.session.generation) == ("reports", first.session.pk, 1)
+
+
+def test_from_python_without_a_request_the_client_is_unknown(user, connect):
+    drafts = []
+    connect(changing(drafts.append))
+    sessions.start(user)
+    client = drafts[0].client
+    assert (client.ip_address, client.browser, client.system, client.user_agent, client.device) == (
+        None,
+        "",
+        "",
+        "",
+        "",
+    )
+
+
+def test_claims_that_are_added_are_in_the_token(device, connect):
+    connect(changing(lambda draft: draft.claims.update(plan="gold", limits={"a": [1, None, True, "ü"]})))
+    device.refresh()
+    claims = claims_of(device)
+    assert (claims["plan"], claims["limits"]) == ("gold", {"a": [1, None, True, "ü"]})
+    assert device.call().status_code == 200
+
+
+def test_receivers_run_in_the_order_in_which_they_were_connected(device, connect):
+    connect(changing(lambda draft: draft.claims.update(order=[1])))
+    connect(changing(lambda draft: draft.claims["order"].append(2)))
+    connect(setting(expires_in=timedelta(minutes=2)))
+    connect(changing(lambda draft: setattr(draft, "expires_in", draft.expires_in / 2)))
+    device.refresh()
+    assert claims_of(device)["order"] == [1, 2]
+    assert device.tokens["expires_in"] == 60
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "seconds"),
+    [
+        (timedelta(minutes=1), 60),
+        (timedelta(minutes=5), 300),
+        (timedelta(minutes=6), 300),
+        (timedelta.max, 300),
+        (timedelta(seconds=1.9), 1),
+    ],
+)
+def test_a_lifetime_can_be_shortened_and_never_be_made_longer(clock, device, connect, expires_in, seconds):
+    connect(setting(expires_in=expires_in))
+    device.refresh()
+    claims = claims_of(device)
+    assert device.tokens["expires_in"] == claims["exp"] - claims["iat"] == seconds
+
+
+def test_a_lifetime_never_passes_the_deadline_of_the_session(clock, device, connect, jwt_settings):
+    connect(setting(expires_in=timedelta(minutes=4)))
+    jwt_settings(MAX_SESSION_LIFETIME=timedelta(minutes=3))
+    device.refresh()
+    assert device.tokens["expires_in"] == 180
+
+
+def claiming(name: str) -> Callable[..., None]:
+    return changing(lambda draft: draft.claims.update({name: 1}))
+
+
+def nested() -> list[Any]:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+BAD = [
+    *[pytest.param(claiming(name), id=name) for name in sorted(access.RESERVED_CLAIMS)],
+    pytest.param(changing(lambda draft: draft.claims.update(at=timezone.now())), id="not-json"),
+    pytest.param(changing(lambda draft: draft.claims.update(number=float("nan"))), id="nan"),
+    pytest.param(changing(lambda draft: draft.claims.update(number=float("inf"))), id="infinity"),
+    pytest.param(changing(lambda draft: draft.claims.update(loop=draft.claims)), id="circular"),
+    pytest.param(changing(lambda draft: draft.claims.update(deep=nested())), id="deep"),
+    pytest.param(changing(lambda draft: draft.claims.update({1: "one"})), id="key-no-string"),
+    pytest.param(changing(lambda draft: draft.claims.update(big="x" * 4096)), id="too-large"),
+    pytest.param(setting(claims=None), id="no-claims"),
+    pytest.param(setting(claims=[("plan", "gold")]), id="claims-no-dict"),
+    pytest.param(setting(expires_in=timedelta(0)), id="zero"),
+    pytest.param(setting(expires_in=timedelta(seconds=-1)), id="negative"),
+    pytest.param(setting(expires_in=300), id="number"),
+    pytest.param(setting(expires_in=None), id="none"),
+    pytest.param(raising(RuntimeError("canary")), id="exception"),
+    pytest.param(raising(KeyError("canary")), id="key-error"),
+    pytest.param(raising(IssueFailed("canary")), id="issue-failed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("receiver", BAD)
+def test_a_receiver_that_breaks_lets_nobody_in_and_stores_nothing(user, connect, caplog, receiver):
+    connect(receiver)
+    caplog.set_level(logging.ERROR, "jwt_sessions")
+    response = sign_in(Device(user))
+    assert response.status_code == 503
+    assert response.json() == {
+        "detail": "The token could not be issued.",
+        "code": "ISSUE_FAILED",
+        "terminal": False,
+    }
+    assert response["Cache-Control"] == "no-store"
+    assert state() == ([], [])
+    assert any(record.name == "jwt_sessions" for record in caplog.records)
+    user.refresh_from_db()
+    assert user.last_login is None
+
+
+@pytest.mark.parametrize("receiver", BAD)
+def test_a_receiver_that_breaks_leaves_the_refresh_token_unused(device, connect, receiver):
+    before, token = state(), device.tokens["refresh_token"]
+    connect(receiver)
+    response = device.refresh()
+    assert (response.status_code, response.json()["error"]) == (503, "temporarily_unavailable")
+    assert (response.json()["code"], response.json()["terminal"]) == ("ISSUE_FAILED", False)
+    assert "canary" not in response.content.decode()
+    assert state() == before
+    signals.pre_issue.disconnect(receiver)
+    assert device.refresh(token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(IssueDenied("Pay first."), "Pay first."), (IssueDenied(), "The token was denied.")]
+)
+def test_a_denied_sign_in_says_why_and_stores_nothing(user, connect, error, said):
+    connect(raising(error))
+    response = sign_in(Device(user))
+    assert response.status_code == 403
+    assert response.json() == {"detail": said, "code": "ISSUE_DENIED", "terminal": False}
+    assert state() == ([], [])
+
+
+def test_a_denied_refresh_leaves_the_refresh_token_unused(device, connect):
+    before, token, receiver = state(), device.tokens["refresh_token"], raising(IssueDenied("Pay first."))
+    connect(receiver)
+    response = device.refresh()
+    signals.pre_issue.disconnect(receiver)
+    assert response.status_code == 403
+    assert response.json() == {
+        "error": "access_denied",
+        "error_description": "Pay first.",
+        "code": "ISSUE_DENIED",
+        "terminal": False,
+    }
+    assert state() == before
+    assert device.refresh(token).status_code == 200
+
+
+def test_a_denied_sign_in_replaces_no_other_session(device, connect):
+    connect(raising(IssueDenied()))
+    other = Device(device.user)
+    refused = other.post("login", {"email": device.user.email, "password": PASSWORD, "replace_others": True})
+    assert refused.status_code == 403
+    assert device.call().status_code == 200
+
+
+def test_a_right_password_that_is_denied_is_no_failed_attempt(user, connect, jwt_settings):
+    jwt_settings(LOGIN_THROTTLE="2/hour")
+    connect(raising(IssueDenied()))
+    assert [sign_in(Device(user)).status_code for _ in range(4)] == [403] * 4
+
+
+def test_after_a_refusal_no_later_receiver_is_asked(device, connect):
+    asked = []
+    connect(raising(IssueDenied()))
+    connect(changing(asked.append))
+    device.refresh()
+    assert asked == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_process_that_is_told_to_stop_stops(user, connect, error):
+    connect(raising(error()))
+    with pytest.raises(error):
+        sessions.start(user)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_receivers_are_asked_outside_any_transaction_also_under_atomic_requests(user, connect, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    inside = []
+    connect(changing(lambda draft: inside.append(connection.in_atomic_block)))
+    device = Device(user).sign_in()
+    assert device.refresh().status_code == 200
+    assert device.refresh().status_code == 200
+    assert inside == [False, False, False]
+
+
+def test_what_is_asked_about_is_not_yet_stored(user, connect):
+    seen = []
+    connect(changing(lambda draft: seen.append((Session.objects.count(), RefreshToken.objects.count()))))
+    device = Device(user).sign_in()
+    device.refresh()
+    assert seen == [(0, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_a_token_may_be_as_large_as_the_setting_says_and_no_larger(device, connect, jwt_settings, monkeypatch, spare):
+    monkeypatch.setattr(access, "make_jti", lambda: "j" * 22)
+    device.refresh()
+    size = len(device.tokens["access_token"])
+    jwt_settings(MAX_ACCESS_TOKEN_BYTES=size + spare)
+    token = device.tokens["refresh_token"]
+    assert device.refresh().status_code == (200 if spare == 0 else 503)
+    jwt_settings(MAX_ACCESS_TOKEN_BYTES=conf.Settings().MAX_ACCESS_TOKEN_BYTES)
+    assert device.refresh(token).status_code == 200
+
+
+# The other signals tell what has happened: a receiver that raises changes nothing.
+
+
+@pytest.mark.parametrize(
+    "signal", [signals.session_started, signals.session_refreshed, signals.session_ended, signals.refresh_token_reused]
+)
+def test_a_receiver_of_another_signal_that_raises_changes_nothing(clock, user, connect, caplog, signal):
+    connect(raising(RuntimeError("canary")), signal)
+    device = Device(user).sign_in()
+    first = device.tokens["refresh_token"]
+    assert device.refresh().status_code == 200
+    assert device.call().status_code == 200
+    clock.shift(timedelta(minutes=1))
+    reused = device.refresh(first)
+    assert (reused.status_code, reused.json()["code"]) == (400, "INVALID_TOKEN")
+    assert device.call().json()["reason"] == "token_reuse"
+    assert "canary" in caplog.text
+
+
+def test_each_signal_tells_what_it_says_it_tells(clock, user, connect):
+    told = []
+    for name in ("session_started", "session_refreshed", "session_ended", "refresh_token_reused"):
+        connect(lambda signal, name=name, **facts: told.append((name, facts)), getattr(signals, name))
+    device = Device(user).sign_in()
+    first = device.tokens["refresh_token"]
+    device.refresh()
+    device.refresh(first)
+    device.call()
+    clock.shift(timedelta(minutes=1))
+    device.refresh(first)
+    session = Session.objects.get()
+    assert {facts["sender"] for _name, facts in told} == {Session}
+    assert {facts["session"] for _name, facts in told} == {session}
+    assert [name for name, _facts in told] == [
+        "session_started",
+        "session_refreshed",
+        "session_refreshed",
+        "session_ended",
+        "refresh_token_reused",
+    ]
+    started, rotated, replayed, ended, reused = (facts for _name, facts in told)
+    assert started["user"] == rotated["user"] == user
+    assert started["request"].path == "/auth/login/"
+    assert rotated["request"].path == reused["request"].path == "/auth/token/"
+    assert (rotated["rotated"], replayed["rotated"]) == (True, False)
+    assert ended["reason"] is EndReason.TOKEN_REUSE
+    assert reused["generation"] == 0

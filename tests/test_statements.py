@@ -1,0 +1,230 @@
+"""What each request costs: its statements, not counting transaction control, pinned to the number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from jwt_sessions.models import Session
+from tests.clients import Device
+from tests.factories import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET ", "START")
+READ, ADD, WRITE = "SELECT", "INSERT", "UPDATE"
+FOREIGN_TOKEN = "jsr_" + "A" * 92
+
+
+def executed(work: Callable[[], Any]) -> list[str]:
+    with CaptureQueriesContext(connection) as captured:
+        work()
+    texts = [query["sql"].strip() for query in captured.captured_queries]
+    return [sql for sql in texts if not sql.upper().startswith(TRANSACTION_CONTROL)]
+
+
+def statements(work: Callable[[], Any]) -> list[str]:
+    """What some work asks of the database, each statement by its first word."""
+    return [sql.split()[0] for sql in executed(work)]
+
+
+def own_statements(work: Callable[[], Any]) -> list[str]:
+    """Those of them that touch this package's tables."""
+    return [sql.split()[0] for sql in executed(work) if "jwt_sessions_" in sql]
+
+
+@pytest.fixture
+def used(device) -> Device:
+    """A device in its steady state: it has refreshed, and called with what it got."""
+    device.refresh()
+    device.call()
+    return device
+
+
+def test_an_authenticated_request_in_steady_state_reads_once(used):
+    assert statements(used.call) == [READ]
+
+
+def test_a_request_is_as_cheap_for_a_user_with_many_sessions(used):
+    for _ in range(3):
+        Device(used.user).sign_in().refresh()
+    assert statements(used.call) == [READ]
+
+
+def test_the_first_request_after_a_rotation_notes_it_once(device):
+    device.refresh()
+    assert statements(device.call) == [READ, WRITE]
+    assert statements(device.call) == [READ]
+
+
+def test_activity_is_written_once_in_a_while(clock, used):
+    clock.shift(timedelta(seconds=60))
+    assert statements(used.call) == [READ, WRITE]
+    assert statements(used.call) == [READ]
+
+
+def test_an_activity_write_and_the_first_use_are_all_that_a_request_ever_writes(clock, device):
+    device.refresh()
+    clock.shift(timedelta(seconds=60))
+    assert statements(device.call) == [READ, WRITE, WRITE]
+
+
+def test_a_background_request_writes_no_activity(clock, used):
+    clock.shift(timedelta(seconds=60))
+    assert statements(lambda: used.call(**{"X-Session-Background": "1"})) == [READ]
+
+
+def test_a_request_on_a_dead_session_writes_the_end_once(used):
+    Session.objects.update(refresh_expires_at=Session.objects.get().created_at)
+    assert statements(used.call) == [READ, WRITE, WRITE]
+    assert statements(used.call) == [READ]
+
+
+def test_a_refresh_that_rotates_takes_four(device):
+    assert statements(device.refresh) == [READ, WRITE, WRITE, ADD]
+
+
+def test_a_refresh_that_rotates_later_takes_four(clock, used):
+    clock.shift(timedelta(hours=1))
+    assert statements(used.refresh) == [READ, WRITE, WRITE, ADD]
+
+
+def test_a_refresh_of_another_audience_takes_four(clock, used, jwt_settings):
+    jwt_settings(AUDIENCES=["api", "reports"])
+    clock.shift(timedelta(minutes=1))
+    assert statements(lambda: used.refresh(audience="reports")) == [READ, WRITE, WRITE, ADD]
+
+
+def test_a_replay_takes_one_read_and_sometimes_a_note_of_activity(clock, device):
+    first = device.tokens["refresh_token"]
+    device.refresh()
+    assert statements(lambda: device.refresh(first)) == [READ]
+    clock.shift(timedelta(seconds=60))
+    assert statements(lambda: device.refresh(first)) == [READ, WRITE]
+    assert statements(lambda: device.refresh(first)) == [READ]
+
+
+def test_a_refresh_that_cannot_rotate_yet_notes_the_use(clock, device):
+    device.refresh()
+    assert statements(device.refresh) == [READ, WRITE, WRITE]
+    assert statements(device.refresh) == [READ, WRITE]
+    device.refresh()
+    clock.shift(timedelta(seconds=29))
+    assert statements(device.refresh) == [READ, WRITE]
+
+
+def test_without_rotation_a_refresh_notes_the_use_and_activity(clock, device, jwt_settings):
+    jwt_settings(ROTATE_REFRESH_TOKENS=False)
+    assert statements(device.refresh) == [READ, WRITE]
+    clock.shift(timedelta(seconds=60))
+    assert statements(device.refresh) == [READ, WRITE, WRITE]
+
+
+def test_a_reused_token_takes_one_read_and_the_end(clock, used):
+    first = Device(used.user).sign_in()
+    stolen = first.tokens["refresh_token"]
+    first.refresh()
+    first.call()
+    clock.shift(timedelta(minutes=1))
+    assert statements(lambda: first.refresh(stolen)) == [READ, WRITE, WRITE]
+    assert statements(lambda: first.refresh(stolen)) == [READ]
+
+
+@pytest.mark.parametrize("garbage", ["garbage", FOREIGN_TOKEN, "a.b.c", "jsr_", "x" * 5000])
+@pytest.mark.parametrize("door", ["request", "refresh", "logout", "revoke", "bearer-logout", "cookie"])
+def test_garbage_is_refused_without_a_statement(device, garbage, door):
+    header = {"Authorization": f"Bearer {garbage}"}
+    if door == "cookie":
+        device.http.cookies["__Host-jwt_sessions_refresh"] = garbage
+    doors = {
+        "request": lambda: device.http.get("/api/me/", headers=header),
+        "refresh": lambda: device.refresh(garbage),
+        "logout": lambda: device.post("logout", {"refresh_token": garbage}),
+        "revoke": lambda: device.post("revoke", {"token": garbage}),
+        "bearer-logout": lambda: device.post("logout", **header),
+        "cookie": lambda: device.post("token", {"grant_type": "refresh_token"}),
+    }
+    assert statements(doors[door]) == []
+
+
+def test_an_expired_access_token_is_refused_without_a_statement(clock, device):
+    clock.shift(timedelta(minutes=6))
+    assert statements(device.call) == []
+
+
+def test_a_forged_signature_is_refused_without_a_statement(device):
+    device.tokens["access_token"] = device.tokens["access_token"][:-8] + "AAAAAAAA"
+    assert statements(device.call) == []
+
+
+def test_a_request_without_a_token_is_refused_without_a_statement(device):
+    assert statements(lambda: device.http.get("/api/me/")) == []
+
+
+def test_a_sign_in_takes_three_besides_the_backend_and_the_signal(user):
+    assert own_statements(Device(user).sign_in) == [READ, ADD, ADD]
+    # The backend's read of the user, and Django's last_login.
+    assert statements(Device(user).sign_in) == [READ, READ, ADD, ADD, WRITE]
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_a_sign_in_that_replaces_others_takes_five(user, others):
+    for _ in range(others):
+        Device(user).sign_in()
+    assert own_statements(lambda: Device(user).sign_in(replace_others=True)) == [READ, ADD, ADD, WRITE, WRITE]
+
+
+def test_a_sign_in_that_finds_nobody_to_replace_takes_four(user):
+    assert own_statements(lambda: Device(user).sign_in(replace_others=True)) == [READ, READ, ADD, ADD]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"), [({"password": "wrong"}, [READ]), ({"audience": "x"}, []), ({"x": 1}, [])]
+)
+def test_a_refused_sign_in_touches_no_table_of_sessions(user, parameters, expected):
+    attempt = {"email": user.email, "password": PASSWORD, **parameters}
+    assert statements(lambda: Device(user).post("login", attempt)) == expected
+
+
+@pytest.mark.parametrize("sessions", [1, 4])
+def test_own_sessions_cost_the_same_however_many_they_are(used, sessions):
+    others = [Device(used.user).sign_in() for _ in range(sessions)]
+
+    def detail(method, session_id, body=b""):
+        url = reverse("jwt_sessions:session-detail", args=[session_id])
+        return used.http.generic(method, url, body, content_type="application/json", headers=used.bearer)
+
+    other = others[0].tokens["session_id"]
+    assert statements(lambda: used.get("session-list")) == [READ, READ]
+    assert statements(lambda: detail("GET", other)) == [READ, READ]
+    assert statements(lambda: detail("PATCH", other, b'{"device_name": "x"}')) == [READ, READ, WRITE]
+    assert statements(lambda: detail("DELETE", other)) == [READ, READ, READ, WRITE, WRITE]
+    assert statements(lambda: used.post("session-end-all", **used.bearer)) == [READ, READ, WRITE, WRITE]
+
+
+def test_ending_no_others_writes_nothing(used):
+    assert statements(lambda: used.post("session-end-others", **used.bearer)) == [READ, READ]
+
+
+@pytest.mark.parametrize(
+    ("door", "name", "expected"),
+    [
+        ("logout", "refresh_token", [READ, READ, READ, WRITE, WRITE]),
+        ("revoke", "refresh_token", [READ, READ, READ, WRITE, WRITE]),
+        ("revoke", "access_token", [READ, READ, WRITE, WRITE]),
+    ],
+)
+def test_signing_out(used, door, name, expected):
+    data = {"token" if door == "revoke" else name: used.tokens[name]}
+    assert statements(lambda: used.post(door, data)) == expected
+
+
+def test_signing_out_by_bearer(used):
+    assert statements(lambda: used.post("logout", **used.bearer)) == [READ, READ, WRITE, WRITE]
+    assert statements(lambda: used.post("logout", **used.bearer)) == [READ, READ]
