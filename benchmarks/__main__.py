@@ -18,7 +18,12 @@ def main() -> int:
         default=os.environ.get("BENCHMARK_POSTGRESQL", "postgres://postgres@127.0.0.1:5432/postgres"),
         help="URL of a server, and a database on it to connect to for creating others (%(default)s)",
     )
-    parser.add_argument("--blocks", type=int, default=12, help="pairs of blocks over HTTP; in process four times that")
+    parser.add_argument(
+        "--blocks",
+        type=int,
+        default=8,
+        help="pairs of blocks over HTTP, at least 2 (%(default)s); in process four times that",
+    )
     parser.add_argument("--markdown", action="store_true", help="write the results into benchmarks/README.md too")
     options = parser.parse_args()
 

@@ -151,12 +151,9 @@ class AnybodyPresentsAnything(Clockwork):
     def sign_in_again(self) -> None:
         self.begin()
 
-    @rule(delay=DELAYS)
-    def wait(self, delay: timedelta) -> None:
+    @rule(delay=DELAYS, age=st.sampled_from([0, 0, 0, 1, 1, 2, 3]))
+    def refresh(self, delay: timedelta, age: int) -> None:
         self.traveller.shift(delay)
-
-    @rule(age=st.sampled_from([0, 0, 0, 1, 1, 2, 3]))
-    def refresh(self, age: int) -> None:
         generation = max(0, len(self.refresh_tokens) - 1 - age)
         expected = self.model.refresh(generation, self.now)
         AnybodyPresentsAnything.seen[expected] += 1
@@ -176,10 +173,10 @@ class AnybodyPresentsAnything(Clockwork):
             assert pair.refresh_token == self.refresh_tokens[-1]
             self.access_tokens.append((self.model.generation, pair.access_token))
 
-    @rule(data=st.data())
-    def call_with_the_last_or_another_access_token(self, data: st.DataObject) -> None:
-        last = len(self.access_tokens) - 1
-        generation, token = self.access_tokens[data.draw(st.sampled_from([last, last, max(0, last - 1), 0]))]
+    @rule(delay=DELAYS, age=st.sampled_from([0, 0, 1, 2]))
+    def call(self, delay: timedelta, age: int) -> None:
+        self.traveller.shift(delay)
+        generation, token = self.access_tokens[max(0, len(self.access_tokens) - 1 - age)]
         self.model.access(generation, self.now)
         try:
             sessions.authorize(token)

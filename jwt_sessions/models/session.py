@@ -63,9 +63,9 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         living = self._with_mark_of(seen).filter(generation=seen.generation, ended_at__isnull=True)
         return living.update(**{name: getattr(after, name) for name in changed}) == 1
 
-    def carry_over(self, seen: Session, auth_hash: bytes | memoryview) -> int:
-        """Replace the password mark that was seen on a session."""
-        return self._with_mark_of(seen).update(auth_hash=auth_hash)
+    def carry_over(self, seen: Session, after: Session) -> int:
+        """Replace the password mark that was seen on a session, and note the activity that comes with it."""
+        return self._with_mark_of(seen).update(auth_hash=after.auth_hash, last_active_at=after.last_active_at)
 
     def _with_mark_of(self, seen: Session) -> Self:
         return self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))

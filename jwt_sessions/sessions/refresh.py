@@ -102,7 +102,8 @@ def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | Non
     if isinstance(how, Refused):
         raise InvalidToken
     if reason is not None:
-        raise SessionEnded(reason)
+        # Of a predecessor nothing is kept once the session has ended, so it can never be told from garbage.
+        raise SessionEnded(reason) if isinstance(how, Current) else InvalidToken
     return found, how
 
 
@@ -202,8 +203,8 @@ def _store_use(session: Session, after: Session, how: Current | Previous, now: d
     if isinstance(how, Current):
         RefreshToken.objects.mark_used(session.pk, session.generation, now)
         note_first_use(session, session.generation, now)
-    if after.last_active_at != session.last_active_at:
-        note_activity(session, now)
     if bytes(session.auth_hash) != after.auth_hash:
         # SECRET_KEY has changed since: what hangs on it follows, so that the session outlives the fallbacks.
-        Session.objects.carry_over(session, after.auth_hash)
+        Session.objects.carry_over(session, after)
+    elif after.last_active_at != session.last_active_at:
+        note_activity(session, now)
