@@ -203,6 +203,12 @@ def test_the_first_key_signs_and_the_others_verify(jwt_settings, pems, rsa_key, 
         access.decode(token, timezone.now())
 
 
+def test_a_key_accepts_no_algorithm_but_its_own(jwt_settings, pems):
+    jwt_settings(ALGORITHM="HS256", SIGNING_KEYS=[SECRET, pems["ES256"], pems["RS256"], pems["EdDSA"]])
+    accepted = [key.accepted for key in keys.ring().by_kid.values()]
+    assert accepted == [("HS256",), ("ES256",), ("RS256",), ("EdDSA", "Ed25519")]
+
+
 def test_signing_keys_replace_the_derived_ones(settings, jwt_settings, pems, claims):
     token = access.encode(claims)
     jwt_settings(SIGNING_KEYS=[pems["ES256"]])

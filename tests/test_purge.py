@@ -8,7 +8,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from itertools import count
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -155,25 +155,33 @@ def test_progress_is_silent_when_asked_to_be(mixture):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_it_may_be_interrupted_after_any_batch_and_run_again(user, batch_size):
-    for batches in count():
+    for batches in range(1, 20):
         for _ in range(3):
             make_session(user, generations=2, ended_at=timezone.now(), end_reason="logout")
             make_session(user, generations=3)
-        interrupted = purge(batch_size=batch_size)
-        first = (0, 0)
-        for _, purged in zip(range(batches), interrupted, strict=False):
-            first = (purged.sessions, purged.refresh_tokens)
-        finished = next(interrupted, None) is None
-        interrupted.close()
+        interrupted = [(each.sessions, each.refresh_tokens) for each in islice(purge(batch_size=batch_size), batches)]
         rest = list(purge(batch_size=batch_size))[-1]
-        gone = (first[0] + rest.sessions, first[1] + rest.refresh_tokens)
-        # What was left of the batch that was cut off in the middle counts for nobody here.
-        assert gone == (3, 9) if finished else gone[0] <= 3
+        assert (interrupted[-1][0] + rest.sessions, interrupted[-1][1] + rest.refresh_tokens) == (3, 9)
         assert (Session.objects.count(), RefreshToken.objects.count()) == (3, 6)
         Session.objects.all().delete()
-        if finished:
-            break
-    assert batches >= 2
+    assert len(interrupted) < batches
+
+
+@pytest.mark.parametrize("statement", range(1, 12))
+def test_it_may_be_killed_before_any_statement_and_run_again(mixture, statement):
+    left = iter(range(statement))
+
+    def kill_in_time(execute, *arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return execute(*arguments)
+
+    with connection.execute_wrapper(kill_in_time), pytest.raises(KeyboardInterrupt):
+        list(purge(batch_size=3))
+    list(purge(batch_size=3))
+    assert (Session.objects.count(), RefreshToken.objects.count()) == (4, 7)
+    for session in Session.objects.all():
+        assert session.refresh_tokens.filter(generation=session.generation).exists()
 
 
 @pytest.mark.django_db(transaction=True)
