@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
+from django.core.files import locks
 from django.db import OperationalError, connection, connections
 from django.test import Client
 from django.utils import timezone
@@ -159,7 +162,13 @@ def test_a_first_use_is_of_the_generation_it_was_seen_in(user):
 
 
 class Crowd:
-    """Threads that do things at the same moment, each with a database connection of its own."""
+    """
+    Threads that do things at the same moment, each with a database connection of its own.
+
+    There is one crowd at a time, also among parallel test processes: servers have a limit of connections.
+    """
+
+    lock = Path(tempfile.gettempdir()) / "jwt-sessions-tests-crowd.lock"
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -176,11 +185,14 @@ class Crowd:
         return call()
 
     def __enter__(self) -> Crowd:
+        self._lock_file = self.lock.open("w")
+        locks.lock(self._lock_file, locks.LOCK_EX)
         return self
 
     def __exit__(self, *error: object) -> None:
         self(connections.close_all)
         self._pool.shutdown()
+        self._lock_file.close()
 
 
 def post(path: str, **data: str) -> Any:

@@ -57,15 +57,14 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         What others have written since it was seen is not undone: activity is written only if this is some, and who
         has not seen that the password mark was carried over a silent re-hash loses the race.
         """
-        changed = ["generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address"]
-        if after.last_active_at != seen.last_active_at:
-            changed.append("last_active_at")
+        names = ("generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address")
+        changes = {name: getattr(after, name) for name in names}
         living = self._with_mark_of(seen).filter(generation=seen.generation, ended_at__isnull=True)
-        return living.update(**{name: getattr(after, name) for name in changed}) == 1
+        return living.update(**changes, **_activity_between(seen, after)) == 1
 
     def carry_over(self, seen: Session, after: Session) -> int:
         """Replace the password mark that was seen on a session, and note the activity that comes with it."""
-        return self._with_mark_of(seen).update(auth_hash=after.auth_hash, last_active_at=after.last_active_at)
+        return self._with_mark_of(seen).update(auth_hash=after.auth_hash, **_activity_between(seen, after))
 
     def _with_mark_of(self, seen: Session) -> Self:
         return self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))
@@ -82,6 +81,10 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
     def mark_active(self, session_id: UUID, seen_before: datetime, now: datetime) -> int:
         """Write user activity, unless another request has done so since ``seen_before``."""
         return self.filter(pk=session_id, last_active_at__lte=seen_before).update(last_active_at=now)
+
+
+def _activity_between(seen: Session, after: Session) -> dict[str, datetime]:
+    return {} if after.last_active_at == seen.last_active_at else {"last_active_at": after.last_active_at}
 
 
 def was_dead(moment: datetime, idle_timeout: timedelta | None, max_lifetime: timedelta | None) -> Q:
