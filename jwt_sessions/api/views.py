@@ -145,7 +145,7 @@ class Endpoint(APIView):
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         answer = super().finalize_response(request, response, *args, **kwargs)
-        answer.headers.setdefault("Cache-Control", self.cache_control)
+        answer.headers.setdefault("Cache-Control", self.cache_control if answer.status_code < 400 else "no-store")
         return answer
 
 
