@@ -336,7 +336,7 @@ def test_a_refused_issue_leaves_the_token_as_it_was(first, clock, receiver, erro
     assert sessions.refresh(presented).rotated == (standing == "current")
 
 
-@pytest.mark.parametrize("method", ["supersede", "create"])
+@pytest.mark.parametrize("method", ["supersede", "store"])
 def test_a_database_error_on_the_way_leaves_the_token_as_it_was(first, clock, monkeypatch, method):
     def fail(*args, **kwargs):
         raise DatabaseError("the server went away")
@@ -344,10 +344,7 @@ def test_a_database_error_on_the_way_leaves_the_token_as_it_was(first, clock, mo
     clock.shift(120)
     before = everything(first)
     with monkeypatch.context() as broken:
-        if method == "supersede":
-            broken.setattr(type(RefreshToken.objects.all()), "supersede", fail)
-        else:
-            broken.setattr(RefreshToken, "save", fail)
+        broken.setattr(type(RefreshToken.objects.all()), method, fail)
         with pytest.raises(DatabaseError):
             sessions.refresh(first.refresh_token)
     assert everything(first) == before

@@ -77,7 +77,7 @@ class TokenView(OAuthEndpoint):
             raise UnsupportedGrantType("This grant_type is not supported.", field="grant_type")
         return grants[grant_type](request)
 
-    @method_decorator(sensitive_variables())
+    @sensitive_variables()
     def _refresh(self, request: Request) -> Response:
         parameters = validated(RefreshGrantSerializer, request)
         by_cookie = "refresh_token" not in parameters
@@ -94,7 +94,7 @@ class TokenView(OAuthEndpoint):
         )
         return _answer(pair, by_cookie=by_cookie)
 
-    @method_decorator(sensitive_variables())
+    @sensitive_variables()
     def _password(self, request: Request) -> Response:
         parameters = validated(PasswordGrantSerializer, request)
         pair = sessions.sign_in(

@@ -1,9 +1,4 @@
-"""
-The one query of a request: a session by id, with its user and token version, and for a refresh its current token.
-
-Compiling such a query costs Django several times what the database needs to answer it, and the SQL never changes. So
-it is written as a queryset, compiled once for each database, and then only executed.
-"""
+"""The one query of a request: a session with its user and token version, and for a refresh its current token."""
 
 from __future__ import annotations
 
@@ -19,6 +14,7 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
+from jwt_sessions.models.compiled import Statement, slot
 from jwt_sessions.models.refresh_token import RefreshToken
 from jwt_sessions.models.session import Session
 
@@ -45,7 +41,7 @@ def find(session_id: UUID, *, with_token: bool = False) -> Found | None:
     """Read a session by id, in one query and from where sessions are written: a replica may lag behind an end."""
     connection = connections[router.db_for_write(Session)]
     statement = _statement(connection.alias, with_token)
-    row = statement.fetch_one(connection, session_id)
+    row = statement.fetch_one(connection, id=session_id)
     return None if row is None else _found(connection.alias, row, with_token)
 
 
@@ -78,26 +74,25 @@ def _queryset(alias: str, with_token: bool) -> QuerySet[Session, Any]:
     if with_token:
         sessions = sessions.with_current_token()
         columns += [f"current__{name}" for name in _names(RefreshToken)]
-    return sessions.filter(pk=UUID(int=0)).values_list(*columns)
+    return sessions.filter(pk=slot(Session, "id")).values_list(*columns)
 
 
 @cache
-def _statement(alias: str, with_token: bool) -> _Statement:
-    return _Statement(_queryset(alias, with_token), connections[alias])
+def _statement(alias: str, with_token: bool) -> _Select:
+    return _Select(_queryset(alias, with_token), connections[alias])
 
 
-class _Statement:
-    """A compiled SELECT whose only parameter is the session id."""
+class _Select(Statement):
+    """A SELECT of one row."""
 
     def __init__(self, queryset: QuerySet[Session, Any], connection: BaseDatabaseWrapper) -> None:
         compiler = queryset.query.get_compiler(connection=connection)
-        self.sql, self.parameters = compiler.as_sql()
+        super().__init__(compiler.as_sql())
         self.expressions = [expression for expression, _sql, _alias in compiler.select]
 
-    def fetch_one(self, connection: BaseDatabaseWrapper, session_id: UUID) -> list[Any] | None:
-        key = Session._meta.pk.get_db_prep_value(session_id, connection)
+    def fetch_one(self, connection: BaseDatabaseWrapper, **values: Any) -> list[Any] | None:
         with connection.cursor() as cursor:
-            cursor.execute(self.sql, [key] * len(self.parameters))
+            cursor.execute(self.sql, self.bind(values, connection))
             fetched = cursor.fetchone()
         if fetched is None:
             return None
@@ -109,7 +104,7 @@ class _Statement:
 
     def _converters(self, connection: BaseDatabaseWrapper) -> Iterable[tuple[int, Any, list[Any]]]:
         """What turns columns into Python values; bound to a connection and its time zone, so it is kept there."""
-        kept: dict[tuple[_Statement, bool], list[tuple[int, Any, list[Any]]]]
+        kept: dict[tuple[_Select, bool], list[tuple[int, Any, list[Any]]]]
         kept = connection.__dict__.setdefault("_jwt_sessions_converters", {})
         key = (self, settings.USE_TZ)
         if key not in kept:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
-from django.db import models
+from django.db import connections, models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from jwt_sessions.models.compiled import Slot, Statement, insert, slot, update
 from jwt_sessions.models.primary import PrimaryQuerySet
 from jwt_sessions.models.session import Session
 from jwt_sessions.models.uuid7 import uuid7
@@ -20,8 +22,14 @@ class RefreshTokenQuerySet(PrimaryQuerySet["RefreshToken"]):
 
     def supersede(self, session_id: UUID, generation: int, now: datetime) -> int:
         """Note that a generation was used and replaced. What was sealed for its predecessor has served its time."""
-        row = self.filter(session_id=session_id, generation=generation)
-        return row.update(last_used_at=now, revoked_at=now, content=None)
+        connection = connections[self.db]
+        values = {"session_id": session_id, "generation": generation, "now": now}
+        return _supersede(connection.alias).execute(values, connection)
+
+    def store(self, row: RefreshToken) -> None:
+        """Insert a new row."""
+        connection = connections[self.db]
+        _insert(connection.alias).execute(vars(row), connection)
 
     def mark_used(self, session_id: UUID, generation: int, now: datetime) -> int:
         """Note that a generation was presented and not replaced."""
@@ -31,6 +39,20 @@ class RefreshTokenQuerySet(PrimaryQuerySet["RefreshToken"]):
         """Note that sessions ended, and with them their tokens. Nothing sealed is kept."""
         living = self.filter(session_id__in=session_ids, revoked_at__isnull=True)
         return living.update(revoked_at=now, content=None)
+
+
+@cache
+def _supersede(alias: str) -> Statement:
+    rows = RefreshToken.objects.using(alias).filter(
+        session_id=Slot("session_id", Session._meta.pk), generation=slot(RefreshToken, "generation")
+    )
+    now = Slot("now", RefreshToken._meta.get_field("last_used_at"))
+    return update(rows, connections[alias], last_used_at=now, revoked_at=now, content=None)
+
+
+@cache
+def _insert(alias: str) -> Statement:
+    return insert(RefreshToken, connections[alias])
 
 
 def was_out_of_play(moment: datetime) -> Q:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from django.conf import settings
-from django.db import models
+from django.db import connections, models
 from django.db.models import F, FilteredRelation, Q
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions.exceptions import EndReason
+from jwt_sessions.models.compiled import Slot, Statement, slot, update
 from jwt_sessions.models.primary import PrimaryQuerySet
 from jwt_sessions.models.uuid7 import uuid7
 
@@ -57,17 +59,15 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         What others have written since it was seen is not undone: activity is written only if this is some, and who
         has not seen that the password mark was carried over a silent re-hash loses the race.
         """
-        names = ("generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address")
-        changes = {name: getattr(after, name) for name in names}
-        living = self._with_mark_of(seen).filter(generation=seen.generation, ended_at__isnull=True)
-        return living.update(**changes, **_activity_between(seen, after)) == 1
+        connection = connections[self.db]
+        statement = _advance(connection.alias, bool(_activity_between(seen, after)))
+        seen_values = {"seen_generation": seen.generation, "seen_auth_hash": bytes(seen.auth_hash)}
+        return statement.execute({**vars(after), **seen_values}, connection) == 1
 
     def carry_over(self, seen: Session, after: Session) -> int:
         """Replace the password mark that was seen on a session, and note the activity that comes with it."""
-        return self._with_mark_of(seen).update(auth_hash=after.auth_hash, **_activity_between(seen, after))
-
-    def _with_mark_of(self, seen: Session) -> Self:
-        return self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))
+        marked = self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))
+        return marked.update(auth_hash=after.auth_hash, **_activity_between(seen, after))
 
     def mark_ended(self, session_ids: Collection[UUID], reason: EndReason, now: datetime) -> int:
         """Write the end of those not ended yet, and answer how many these were."""
@@ -81,6 +81,20 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
     def mark_active(self, session_id: UUID, seen_before: datetime, now: datetime) -> int:
         """Write user activity, unless another request has done so since ``seen_before``."""
         return self.filter(pk=session_id, last_active_at__lte=seen_before).update(last_active_at=now)
+
+
+@cache
+def _advance(alias: str, with_activity: bool) -> Statement:
+    living = Session.objects.using(alias).filter(
+        pk=slot(Session, "id"),
+        generation=Slot("seen_generation", Session._meta.get_field("generation")),
+        auth_hash=Slot("seen_auth_hash", Session._meta.get_field("auth_hash")),
+        ended_at__isnull=True,
+    )
+    names = ["generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address"]
+    if with_activity:
+        names.append("last_active_at")
+    return update(living, connections[alias], **{name: slot(Session, name) for name in names})
 
 
 def _activity_between(seen: Session, after: Session) -> dict[str, datetime]:

@@ -22,7 +22,7 @@ from jwt_sessions.models.session import was_dead
 from jwt_sessions.policies import environment
 from jwt_sessions.sessions.contention import insistently
 
-BATCH_SIZE = 2000
+BATCH_SIZE = 1000
 MAX_BATCH_SIZE = 10_000
 
 

@@ -195,7 +195,7 @@ def _store_rotation(session: Session, after: Session, row: RefreshToken, now: da
         won = Session.objects.advance(session, after)
         if won:
             RefreshToken.objects.supersede(session.pk, session.generation, now)
-            row.save(force_insert=True)
+            RefreshToken.objects.store(row)
     return won
 
 
