@@ -44,7 +44,9 @@ def spellings(secret: bytes) -> Iterator[bytes]:
     """A secret as it would look raw, in hex, in a ``repr``, in a form, and in base64 at any of its three alignments."""
     yield secret
     yield secret.hex().encode()
+    # Which quotes a repr uses, and so which it escapes, depends on the neighbours.
     yield repr(secret)[2:-1].encode()
+    yield repr(b"\"'" + secret)[5:-1].encode()
     yield quote_plus(secret).encode()
     for shift in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
