@@ -20,26 +20,20 @@ def refresh_cookie(request: HttpRequest) -> str | None:
 
 def set_refresh_cookie(response: HttpResponse, token: str, expires: datetime | None, now: datetime) -> None:
     """Hand a refresh token to a browser in a cookie that no script can read."""
-    cookie = conf.current().COOKIE
-    response.set_cookie(
-        cookie.full_name,
-        token,
-        max_age=None if expires is None else max(0, int((expires - now).total_seconds())),
-        path=cookie.PATH,
-        domain=cookie.DOMAIN,
-        secure=cookie.SECURE,
-        httponly=True,
-        samesite=cookie.SAMESITE,
-    )
+    _set(response, token, None if expires is None else max(0, int((expires - now).total_seconds())))
 
 
 def clear_refresh_cookie(response: HttpResponse) -> None:
     """Make a browser forget the cookie. The attributes have to be those it was set with."""
+    _set(response, "", 0)
+
+
+def _set(response: HttpResponse, value: str, max_age: int | None) -> None:
     cookie = conf.current().COOKIE
     response.set_cookie(
         cookie.full_name,
-        "",
-        max_age=0,
+        value,
+        max_age=max_age,
         path=cookie.PATH,
         domain=cookie.DOMAIN,
         secure=cookie.SECURE,
