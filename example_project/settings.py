@@ -106,6 +106,7 @@ JWT_SESSIONS = {
     "ISSUER": env.str("ISSUER", default="jwt-sessions"),
     "REUSE_GRACE_PERIOD": timedelta(seconds=env.int("REUSE_GRACE_PERIOD", default=30)),
     "SIGNING_KEYS": env.list("JWT_SIGNING_KEYS", default=[]),
+    "TENANTS": "example_project.accounts.models.accepted_tenants",
 }
 
 # Transport: HTTPS=on for every server that is reached over TLS

@@ -30,9 +30,8 @@ class JWTSessionAuthentication(BaseAuthentication):
         scheme, _, token = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer":
             return None
-        background = request.headers.get(BACKGROUND_HEADER) == "1"
         try:
-            return sessions.authorize(_text(token), background=background)
+            return sessions.authorize(_text(token), background=is_background(request))
         except JWTSessionsError as error:
             # authenticate_header is asked of another instance: what was refused is known by the request alone.
             request.token_refusal = error  # type: ignore[attr-defined]
@@ -40,6 +39,11 @@ class JWTSessionAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return challenge(getattr(request, "token_refusal", None))
+
+
+def is_background(request: Request) -> bool:
+    """Whether the client says that it sends a request by itself."""
+    return request.headers.get(BACKGROUND_HEADER) == "1"
 
 
 def _text(token: bytes) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -36,6 +36,8 @@ __all__ = [
 
 ALGORITHMS = ("ES256", "RS256", "EdDSA", "Ed25519", "HS256")
 SESSION_CHECKS = ("database", "none")
+# What happens at a limit on sessions, the strictest first.
+LIMIT_ACTIONS = ("refuse", "end_least_active", "end_oldest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def _setting(default: Any, parse: Callable[[Any], Any], check_id: str, *, shown:
     return dataclasses.field(default_factory=lambda: parse(default), metadata=metadata, repr=shown)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Settings:
     """The parsed settings. Durations are timedeltas, ``None`` means no limit; docs/settings.md describes each."""
 
@@ -68,6 +70,11 @@ class Settings:
     LOST_RESPONSE_WINDOW: timedelta = _setting(timedelta(hours=24), values.duration, "E018")
     IDLE_TIMEOUT: timedelta | None = _setting(None, values.lifetime_or_none, "E019")
     MAX_SESSION_LIFETIME: timedelta | None = _setting(timedelta(days=30), values.lifetime_or_none, "E020")
+    MAX_CONCURRENT_SESSIONS: int | None = _setting(None, values.count_or_none, "E029")
+    ON_SESSION_LIMIT: str = _setting("end_oldest", values.one_of(*LIMIT_ACTIONS), "E030")
+    SOFT_EXPIRY: timedelta | None = _setting(None, values.lifetime_or_none, "E031")
+    ALLOW_RENEWAL: bool = _setting(False, values.boolean, "E032")
+    TENANTS: Callable[..., Iterable[Any]] | None = _setting(None, values.dotted_callable, "E033")
     SESSION_CHECK: str = _setting("database", values.one_of(*SESSION_CHECKS), "E021")
     ACTIVITY_RESOLUTION: timedelta = _setting(timedelta(seconds=60), values.duration, "E022")
     LEEWAY: timedelta = _setting(timedelta(0), values.duration, "E023")
@@ -117,6 +124,25 @@ def _combinations(settings: Settings) -> list[Problem]:
                 "The idle timeout is shorter than the resolution in which activity is recorded.",
                 "Make IDLE_TIMEOUT longer than ACTIVITY_RESOLUTION, or ACTIVITY_RESOLUTION shorter.",
                 "jwt_sessions.E042",
+            )
+        )
+    idle, lifetime = settings.IDLE_TIMEOUT, settings.MAX_SESSION_LIFETIME
+    if idle is not None and lifetime is not None and idle > lifetime:
+        problems.append(
+            Problem(
+                "IDLE_TIMEOUT",
+                "The idle timeout is longer than the session can last.",
+                "Make IDLE_TIMEOUT shorter than MAX_SESSION_LIFETIME.",
+                "jwt_sessions.E044",
+            )
+        )
+    if settings.SOFT_EXPIRY is not None and settings.ACCESS_TOKEN_LIFETIME["user"] <= settings.SOFT_EXPIRY:
+        problems.append(
+            Problem(
+                "SOFT_EXPIRY",
+                "Access tokens expire before they expire softly.",
+                'Make SOFT_EXPIRY shorter than ACCESS_TOKEN_LIFETIME for "user".',
+                "jwt_sessions.E045",
             )
         )
     return problems

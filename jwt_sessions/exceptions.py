@@ -8,6 +8,7 @@ sign in again (``True``) or may try again later (``False``). How an error looks 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from django.db import models
@@ -74,6 +75,44 @@ class ReauthenticationRequired(JWTSessionsError):
     code = "REAUTHENTICATION_REQUIRED"
     terminal = True
     message = "Sign in again to continue."
+
+
+class RecentLoginRequired(ReauthenticationRequired):
+    """What is asked for needs a password given no longer than ``max_age`` ago (RFC 9470)."""
+
+    message = "Give your password again to do this."
+
+    def __init__(self, max_age: timedelta) -> None:
+        super().__init__()
+        self.max_age = max_age
+
+
+class TenantForbidden(JWTSessionsError):
+    """The user is not an accepted member of the tenant. The session goes on."""
+
+    code = "TENANT_FORBIDDEN"
+    message = "You are not a member of this tenant."
+
+
+class TenantIdle(JWTSessionsError):
+    """The idle clock of this tenant ran out. The session goes on; giving the password again opens the tenant."""
+
+    code = "TENANT_IDLE"
+    message = "There was no activity for this tenant for too long."
+
+
+class SessionLimit(JWTSessionsError):
+    """The user has as many sessions as may be, and the policy refuses another."""
+
+    code = "SESSION_LIMIT"
+    message = "There are too many sessions."
+
+
+class RenewalDisabled(JWTSessionsError):
+    """``ALLOW_RENEWAL`` is off: there is nothing at this address."""
+
+    code = "INVALID_REQUEST"
+    message = "Renewal is not available."
 
 
 class InvalidCredentials(JWTSessionsError):

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """R(g). It rotates unless R(g-1) is still honoured: both would have to lead to one successor."""
+    """R(g). While R(g-1) is honoured it does not rotate: both would have to lead to one successor."""
 
     row: RefreshToken
-    rotates: bool
+    previous_is_past: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,13 @@ def standing(
     age = session.generation - presented.generation
     if age < 0 or current is None:
         return Refused(reused=age > 0)
-    previous_honoured = session.generation > 0 and _previous_is_honoured(session, current, now)
+    if presented.generation < session.oldest_generation:
+        # The password was given again since. That is refused, and no sign of a thief.
+        return Refused(reused=False)
+    previous_honoured = session.generation > session.oldest_generation and _previous_is_honoured(session, current, now)
     if age == 0:
         genuine = hmac.compare_digest(presented.digest, bytes(current.token_hash))
-        rotates = conf.current().ROTATE_REFRESH_TOKENS and not previous_honoured
-        return Current(current, rotates) if genuine else Refused(reused=False)
+        return Current(current, not previous_honoured) if genuine else Refused(reused=False)
     if age == 1 and previous_honoured:
         successor = None if current.content is None else presented.unseal(bytes(current.content))
         return Refused(reused=False) if successor is None else Previous(successor)

@@ -57,6 +57,13 @@ def token_bytes(value: Any) -> int:
     return value
 
 
+def count_or_none(value: Any) -> int | None:
+    """A positive number, or ``None`` for no limit."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise Wrong("an integer of at least 1, or None for no limit")
+    return value
+
+
 def duration(value: Any) -> timedelta:
     """A timedelta that may be zero."""
     if not isinstance(value, timedelta) or not timedelta(0) <= value <= LONGEST:

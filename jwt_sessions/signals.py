@@ -15,6 +15,8 @@ signal                     arguments besides ``sender`` (the ``Session`` model)
 ``session_refreshed``      ``session``, ``user``, ``request`` (or ``None``), ``rotated`` (bool)
 ``session_ended``          ``session``, ``reason`` (:class:`jwt_sessions.exceptions.EndReason`)
 ``refresh_token_reused``   ``session``, ``generation`` of the token presented, ``request`` (or ``None``)
+``session_limit_reached``  ``user``, ``limit``, ``policy`` that set it, ``session`` that was started or ``None``
+                           if it was refused, ``ended``: the sessions whose place it took
 =========================  ==========================================================================
 """
 
@@ -24,4 +26,5 @@ pre_issue = Signal()
 session_started = Signal()
 session_refreshed = Signal()
 session_ended = Signal()
+session_limit_reached = Signal()
 refresh_token_reused = Signal()

@@ -44,6 +44,24 @@ def device_families(device: str) -> tuple[str, str]:
     return browser, system
 
 
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """
+    What somebody who holds a session asks of it.
+
+    Attributes:
+        client: The facts of the request.
+        audience: One of ``AUDIENCES``; ``None`` for the session's own.
+        tenant: A tenant to act for, or ``None``.
+        background: The client asks by itself: no sign of the user.
+    """
+
+    client: ClientInfo
+    audience: str | None = None
+    tenant: str | None = None
+    background: bool = False
+
+
 @dataclass(slots=True)
 class Draft:
     """
@@ -54,6 +72,7 @@ class Draft:
         user: The user that the token speaks for.
         session: The session; not yet stored at sign-in.
         audience: The audience the token is for.
+        tenant: The tenant the token is for, or ``None``.
         client: What the request tells about the device.
         claims: Claims to add. Names that this package or RFC 7519 and 9068 define are reserved.
         expires_in: How long the token shall live. May be shortened; a longer one than the lifetime of the settings
@@ -64,6 +83,7 @@ class Draft:
     user: AbstractBaseUser
     session: Session
     audience: str
+    tenant: str | None
     client: ClientInfo
     expires_in: timedelta
     claims: dict[str, Any] = field(default_factory=dict)
@@ -76,12 +96,13 @@ class TokenPair:
 
     Attributes:
         access_token: The signed JWT.
-        refresh_token: The opaque refresh token.
+        refresh_token: The opaque refresh token; empty where only an access token was asked for.
         expires_in: Lifetime of the access token, whole seconds.
         session: The session that both belong to.
         session_expires_at: When the session ends even if it is used (maximum lifetime or refresh expiry), or ``None``.
         idle_expires_at: When it ends unless it is used, or ``None``.
         rotated: Whether ``refresh_token`` is new with this answer.
+        tenant: The tenant that the access token is for, or ``None``.
     """
 
     access_token: str = field(repr=False)
@@ -91,6 +112,7 @@ class TokenPair:
     session_expires_at: datetime | None
     idle_expires_at: datetime | None
     rotated: bool
+    tenant: str | None = None
 
     @property
     def refresh_in(self) -> int:

@@ -44,6 +44,32 @@ def test_it_ends_the_sessions_of_everybody(devices):
     assert refusals(devices) == ["ended_by_admin"] * 3
 
 
+def test_it_ends_the_sessions_of_the_members_of_a_tenant(devices, user, jwt_settings):
+    memberships = {devices[2].user.pk: ["umbrella", "acme"]}
+    jwt_settings(TENANTS=lambda user: memberships.get(user.pk, ["acme-2"]))
+    old, tabs = devices[2], Device(devices[2].user).sign_in(tenantId="umbrella")
+    others = [Device(user).sign_in(tenantId="acme-2"), devices[0]]
+    assert end_sessions("--tenant", "acme") == "Ended 2 sessions.\n"
+    assert refusals([old, tabs, *others]) == ["ended_by_admin", "ended_by_admin", None, None]
+
+
+@pytest.mark.parametrize("tenant", ["acm", "acme-2", "ACME", "%", "null", ""])
+def test_nobody_is_a_member_of_a_tenant_that_no_session_remembers(devices, user, jwt_settings, tenant):
+    jwt_settings(TENANTS=lambda user: ["acme"])
+    devices.append(Device(user).sign_in())
+    assert end_sessions("--tenant", tenant) == "Ended 0 sessions.\n"
+    assert refusals(devices) == [None] * 4
+
+
+def test_who_left_a_tenant_is_not_ended_with_its_members(user, jwt_settings):
+    jwt_settings(TENANTS=lambda user: ["acme"])
+    device = Device(user).sign_in()
+    jwt_settings(TENANTS=lambda user: [])
+    device.refresh()
+    assert end_sessions("--tenant", "acme") == "Ended 0 sessions.\n"
+    assert device.call().status_code == 200
+
+
 def test_it_counts_only_what_it_ended(devices, user):
     devices[0].post("logout", **devices[0].bearer)
     assert end_sessions("--user", user.email) == "Ended 1 sessions.\n"
@@ -75,10 +101,12 @@ def test_it_tells_the_receivers_about_each_session(devices, user):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ((), "one of the arguments --user --all is required"),
+        ((), "one of the arguments --user --tenant --all is required"),
         (("--user", "nobody@example.com"), "There is no user 'nobody@example.com'"),
         (("--user", ""), "There is no user ''"),
         (("--user", "a@example.com", "--all"), "not allowed with argument"),
+        (("--tenant", "acme", "--all"), "not allowed with argument"),
+        (("--user", "a@example.com", "--tenant", "acme"), "not allowed with argument"),
         (("--all", "--reason", "boredom"), "invalid choice"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -20,26 +21,33 @@ SECOND = timedelta(seconds=1)
 def test_the_defaults_are_those_of_the_documentation():
     settings, problems = conf.parse({})
     assert problems == []
-    assert settings == Settings(
-        ISSUER="jwt-sessions",
-        AUDIENCES=("api",),
-        ALGORITHM="ES256",
-        SIGNING_KEYS=(),
-        ACCESS_TOKEN_LIFETIME=dict.fromkeys(("user", "personal", "api"), timedelta(minutes=5)),
-        REFRESH_TOKEN_LIFETIME=timedelta(days=7),
-        ROTATE_REFRESH_TOKENS=True,
-        REUSE_GRACE_PERIOD=timedelta(seconds=30),
-        LOST_RESPONSE_WINDOW=timedelta(hours=24),
-        IDLE_TIMEOUT=None,
-        MAX_SESSION_LIFETIME=timedelta(days=30),
-        SESSION_CHECK="database",
-        ACTIVITY_RESOLUTION=timedelta(seconds=60),
-        LEEWAY=timedelta(0),
-        MAX_ACCESS_TOKEN_BYTES=4096,
-        COOKIE=CookieSettings(NAME="jwt_sessions_refresh", PATH="/", DOMAIN=None, SAMESITE="Strict", SECURE=True),
-        CLIENT_IP=None,
-        PASSWORD_CHANGE_ENDS_SESSIONS=True,
-        LOGIN_THROTTLE=Rate(10, 60),
+    assert asdict(settings) == asdict(
+        Settings(
+            ISSUER="jwt-sessions",
+            AUDIENCES=("api",),
+            ALGORITHM="ES256",
+            SIGNING_KEYS=(),
+            ACCESS_TOKEN_LIFETIME=dict.fromkeys(("user", "personal", "api"), timedelta(minutes=5)),
+            REFRESH_TOKEN_LIFETIME=timedelta(days=7),
+            ROTATE_REFRESH_TOKENS=True,
+            REUSE_GRACE_PERIOD=timedelta(seconds=30),
+            LOST_RESPONSE_WINDOW=timedelta(hours=24),
+            IDLE_TIMEOUT=None,
+            MAX_SESSION_LIFETIME=timedelta(days=30),
+            MAX_CONCURRENT_SESSIONS=None,
+            ON_SESSION_LIMIT="end_oldest",
+            SOFT_EXPIRY=None,
+            ALLOW_RENEWAL=False,
+            TENANTS=None,
+            SESSION_CHECK="database",
+            ACTIVITY_RESOLUTION=timedelta(seconds=60),
+            LEEWAY=timedelta(0),
+            MAX_ACCESS_TOKEN_BYTES=4096,
+            COOKIE=CookieSettings(NAME="jwt_sessions_refresh", PATH="/", DOMAIN=None, SAMESITE="Strict", SECURE=True),
+            CLIENT_IP=None,
+            PASSWORD_CHANGE_ENDS_SESSIONS=True,
+            LOGIN_THROTTLE=Rate(10, 60),
+        )
     )
 
 
@@ -62,6 +70,12 @@ def test_the_defaults_are_those_of_the_documentation():
         ("REUSE_GRACE_PERIOD", timedelta(0), timedelta(0)),
         ("LOST_RESPONSE_WINDOW", conf.LONGEST, conf.LONGEST),
         ("IDLE_TIMEOUT", timedelta(hours=1), timedelta(hours=1)),
+        ("MAX_CONCURRENT_SESSIONS", 1, 1),
+        ("ON_SESSION_LIMIT", "refuse", "refuse"),
+        ("ON_SESSION_LIMIT", "end_least_active", "end_least_active"),
+        ("SOFT_EXPIRY", SECOND, SECOND),
+        ("ALLOW_RENEWAL", True, True),
+        ("TENANTS", "ipaddress.ip_address", ipaddress.ip_address),
         ("SESSION_CHECK", "none", "none"),
         ("MAX_ACCESS_TOKEN_BYTES", 16384, 16384),
         ("MAX_ACCESS_TOKEN_BYTES", 1, 1),
@@ -125,7 +139,7 @@ def test_settings_that_make_no_sense_together_can_still_be_used():
 
 def test_settings_are_optional(settings):
     del settings.JWT_SESSIONS
-    assert conf.current() == Settings()
+    assert asdict(conf.current()) == asdict(Settings())
 
 
 def test_settings_are_read_when_used():

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from jwt_sessions.models import Session
+from jwt_sessions.models import Session, SessionPolicy, TokenVersion
 from tests.clients import Device
 from tests.factories import PASSWORD
 
@@ -37,6 +37,12 @@ def statements(work: Callable[[], Any]) -> list[str]:
 def own_statements(work: Callable[[], Any]) -> list[str]:
     """Those of them that touch this package's tables."""
     return [sql.split()[0] for sql in executed(work) if "jwt_sessions_" in sql]
+
+
+@pytest.fixture(autouse=True)
+def without_memberships(jwt_settings):
+    """The project's own query for the memberships of a user is not this package's."""
+    jwt_settings(TENANTS=None)
 
 
 @pytest.fixture
@@ -173,15 +179,76 @@ def test_a_sign_in_takes_three_besides_the_backend_and_the_signal(user):
     assert statements(Device(user).sign_in) == [READ, READ, ADD, ADD, WRITE]
 
 
+# A limit is kept under a lock: a write to the row of the user's token version, which is made the first time.
+
+
+def test_a_sign_in_within_a_limit_takes_five(user, jwt_settings):
+    jwt_settings(MAX_CONCURRENT_SESSIONS=10)
+    assert own_statements(Device(user).sign_in) == [READ, WRITE, ADD, READ, ADD, ADD]
+    assert own_statements(Device(user).sign_in) == [READ, WRITE, READ, ADD, ADD]
+
+
+def test_a_sign_in_that_finds_nobody_to_replace_takes_five(user):
+    TokenVersion.objects.create(user=user)
+    assert own_statements(lambda: Device(user).sign_in(replace_others=True)) == [READ, WRITE, READ, ADD, ADD]
+
+
 @pytest.mark.parametrize("others", [1, 3])
-def test_a_sign_in_that_replaces_others_takes_five(user, others):
+def test_a_sign_in_that_ends_others_takes_seven_for_the_lock_and_the_ends(user, jwt_settings, others):
+    TokenVersion.objects.create(user=user)
     for _ in range(others):
         Device(user).sign_in()
-    assert own_statements(lambda: Device(user).sign_in(replace_others=True)) == [READ, ADD, ADD, WRITE, WRITE]
+    seven = [READ, WRITE, READ, WRITE, WRITE, ADD, ADD]
+    assert own_statements(lambda: Device(user).sign_in(replace_others=True)) == seven
+    jwt_settings(MAX_CONCURRENT_SESSIONS=1)
+    assert own_statements(Device(user).sign_in) == seven
 
 
-def test_a_sign_in_that_finds_nobody_to_replace_takes_four(user):
-    assert own_statements(lambda: Device(user).sign_in(replace_others=True)) == [READ, READ, ADD, ADD]
+def test_a_sign_in_that_a_limit_refuses_takes_three(user, jwt_settings):
+    jwt_settings(MAX_CONCURRENT_SESSIONS=1, ON_SESSION_LIMIT="refuse")
+    Device(user).sign_in()
+    attempt = {"email": user.email, "password": PASSWORD}
+    assert own_statements(lambda: Device(user).post("login", attempt)) == [READ, WRITE, READ]
+
+
+@pytest.fixture
+def governed(user, jwt_settings) -> Device:
+    """A device in its steady state, with policies, tenants and idle clocks in use."""
+    jwt_settings(TENANTS=lambda user: ["acme", "umbrella"], IDLE_TIMEOUT=timedelta(hours=1))
+    SessionPolicy.objects.create(audience="api", idle_timeout=timedelta(minutes=50), max_lifetime=timedelta(days=9))
+    SessionPolicy.objects.create(tenant="acme", idle_timeout=timedelta(minutes=30), max_lifetime=timedelta(days=5))
+    device = Device(user).sign_in(tenantId="acme")
+    device.refresh(tenantId="acme")
+    device.call()
+    return device
+
+
+def test_policies_and_tenants_add_nothing_to_a_request(clock, governed):
+    assert statements(governed.call) == [READ]
+    clock.shift(timedelta(seconds=59))
+    assert statements(governed.call) == [READ]
+
+
+def test_a_request_for_a_tenant_writes_its_clock_once_in_a_while_beside_that_of_the_session(clock, governed):
+    clock.shift(timedelta(seconds=60))
+    assert statements(governed.call) == [READ, WRITE, WRITE]
+    assert statements(governed.call) == [READ]
+
+
+def test_policies_and_tenants_add_nothing_to_a_refresh(clock, governed):
+    clock.shift(timedelta(seconds=59))
+    assert statements(lambda: governed.refresh(tenantId="acme")) == [READ, WRITE, WRITE, ADD]
+
+
+def test_a_refresh_for_a_tenant_writes_its_clock_once_in_a_while(clock, governed):
+    clock.shift(timedelta(seconds=60))
+    assert statements(lambda: governed.refresh(tenantId="acme")) == [READ, WRITE, WRITE, ADD, WRITE]
+
+
+def test_a_changed_policy_is_read_once(governed):
+    SessionPolicy.objects.filter(tenant="acme").update(idle_timeout=timedelta(minutes=20))
+    assert statements(governed.call) == [READ, READ]
+    assert statements(governed.call) == [READ]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from jwt_sessions.authentication import JWTSessionAuthentication
 from jwt_sessions.exceptions import EndReason, InvalidCredentials
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
 from jwt_sessions.models.token_version import TokenVersionQuerySet
-from jwt_sessions.sessions.end import record_end
+from jwt_sessions.sessions.end import end_judged
 from jwt_sessions.sessions.verdict import auth_hash, fallback_auth_hashes
 from jwt_sessions.tokens import access
 from tests.clients import Device
@@ -319,7 +319,8 @@ def test_of_several_who_end_the_same_sessions_each_tells_of_its_own(device, ends
     Session.objects.filter(pk__in=[session.pk for session in both[:faster]]).update(
         ended_at=earlier, end_reason="logout"
     )
-    assert record_end(both, EndReason.ENDED_BY_ADMIN, timezone.now()) == 2 - faster
+    judged = [(session, None) for session in both]
+    assert end_judged(judged, EndReason.ENDED_BY_ADMIN, timezone.now()) == 2 - faster
     assert ends == [(session.pk, EndReason.ENDED_BY_ADMIN) for session in both[faster:]]
     assert Session.objects.filter(ended_at=earlier, end_reason="logout").count() == faster
 

@@ -1,7 +1,25 @@
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 
-from example_project.accounts.models import User
+from example_project.accounts.models import Membership, Tenant, User
+
+
+class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
+    """Who is a member of what."""
+
+    model = Membership
+    autocomplete_fields = ("user", "tenant")
+    readonly_fields = ("invited_at",)
+    extra = 0
+
+
+@admin.register(Tenant)
+class TenantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Tenants and their members."""
+
+    list_display = ("name", "id")
+    search_fields = ("name", "id")
+    inlines = (MembershipInline,)
 
 
 @admin.register(User)

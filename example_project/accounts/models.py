@@ -1,6 +1,11 @@
-"""The example project's users: a UUID for a key, an e-mail address to sign in with, and no user name."""
+"""
+The example project's users and the tenants they act for.
+
+Users have a UUID for a key, an e-mail address to sign in with, and no user name.
+"""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -43,3 +48,34 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+
+class Tenant(models.Model):
+    """A customer account. Its key is what access tokens name as ``tenantId``."""
+
+    id = models.SlugField(primary_key=True)
+    name = models.CharField(max_length=150)
+    members = models.ManyToManyField(User, through="Membership", related_name="tenants")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A user's place in a tenant: an invitation until it is accepted."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    invited_at = models.DateTimeField(default=timezone.now, editable=False)
+    accepted_at = models.DateTimeField(null=True, blank=True, help_text="Empty while the user is merely invited.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["user", "tenant"], name="accounts_one_membership_each"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.tenant_id}"
+
+
+def accepted_tenants(user: User) -> Iterable[str]:
+    """The ids of the tenants that a user may act for; invitations do not count. ``TENANTS`` names this function."""
+    return user.memberships.filter(accepted_at__isnull=False).values_list("tenant_id", flat=True)

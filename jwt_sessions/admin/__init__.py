@@ -2,6 +2,7 @@
 
 from jwt_sessions.admin.refresh_token import RefreshTokenAdmin
 from jwt_sessions.admin.session import SessionAdmin
+from jwt_sessions.admin.session_policy import SessionPolicyAdmin
 from jwt_sessions.admin.token_version import TokenVersionAdmin
 
-__all__ = ["RefreshTokenAdmin", "SessionAdmin", "TokenVersionAdmin"]
+__all__ = ["RefreshTokenAdmin", "SessionAdmin", "SessionPolicyAdmin", "TokenVersionAdmin"]

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from jwt_sessions import conf
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.session import was_dead
-from jwt_sessions.policies import environment
+from jwt_sessions.models.session_policy import current_book
 
 
 class AudienceFilter(admin.SimpleListFilter):
@@ -39,8 +39,7 @@ class SessionStateFilter(admin.SimpleListFilter):
         return [("live", _("live")), ("ended", _("ended"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
-        limits = environment()
-        dead = was_dead(timezone.now(), limits.idle_timeout, limits.max_lifetime)
+        dead = was_dead(timezone.now(), current_book())
         if self.value() == "live":
             return queryset.exclude(dead)
         return queryset.filter(dead) if self.value() == "ended" else queryset

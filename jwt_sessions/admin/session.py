@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
@@ -11,7 +12,7 @@ from django.forms.utils import to_current_timezone
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import localize
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -19,9 +20,13 @@ from jwt_sessions import sessions
 from jwt_sessions.admin.filters import AudienceFilter, SessionStateFilter
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import RefreshToken, Session
-from jwt_sessions.policies import deadlines, environment
-from jwt_sessions.sessions.end import jwt_version_of
-from jwt_sessions.sessions.verdict import verdict
+from jwt_sessions.policies import deadlines
+from jwt_sessions.sessions.end import jwt_version_of, policy_of
+from jwt_sessions.sessions.verdict import tenant_deadlines, verdict
+
+
+def _local(moment: datetime) -> str:
+    return str(localize(to_current_timezone(moment)))
 
 
 class RefreshTokenInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -57,11 +62,13 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "user",
         "state",
         "deadlines_shown",
+        "tenants_shown",
         "audience",
         "device_name",
         "device_info",
         "ip_address",
         "created_at",
+        "reauthenticated_at",
         "last_active_at",
         "ended_at",
         "end_reason",
@@ -82,7 +89,7 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return Session.objects.with_device_info().order_by(*self.ordering)
+        return Session.objects.with_device_info().with_policies().order_by(*self.ordering)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -100,16 +107,36 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("state"))
     def state(self, session: Session) -> str:
-        reason = verdict(session, jwt_version_of(session), timezone.now())
+        reason = verdict(session, jwt_version_of(session), policy_of(session), timezone.now())
         return str(_("live")) if reason is None else _("ended: %s") % reason.label
 
     @admin.display(description=_("deadlines"))
     def deadlines_shown(self, session: Session) -> str:
-        coming = sorted(deadlines(session, environment()), key=lambda deadline: deadline.at)
+        coming = sorted(deadlines(session, policy_of(session)), key=lambda deadline: deadline.at)
+        first = format_html(" <strong>{}</strong>", _("– this comes first"))
         rows = (
-            (localize(to_current_timezone(each.at)), each.reason.label, _("set by"), each.source) for each in coming
+            (_local(each.at), each.reason.label, _("set by"), each.source, "" if number else first)
+            for number, each in enumerate(coming)
         )
-        return format_html_join("", "<div>{}: {} ({}: {})</div>", rows) or str(_("none"))
+        return format_html_join("", "<div>{}: {} ({}: {}){}</div>", rows) or str(_("none"))
+
+    @admin.display(description=_("tenants"))
+    def tenants_shown(self, session: Session) -> str:
+        clocks = dict(session.tenant_activity.values_list("tenant", "last_active_at"))
+        rows = ((tenant, self._standing(session, tenant, clocks.get(tenant))) for tenant in session.tenants or ())
+        return format_html_join("", "<div>{}: {}</div>", rows) or str(_("none"))
+
+    def _standing(self, session: Session, tenant: str, active_at: datetime | None) -> str:
+        """Until when a tenant is open on a session, and by whose word."""
+        if active_at is None:
+            return str(_("not used yet"))
+        idle = tenant_deadlines(session, active_at, policy_of(session, tenant)).idle
+        if idle is None:
+            return str(_("never idle"))
+        text = _("idle since %(at)s (set by: %(source)s)")
+        if idle.at > timezone.now():
+            text = _("open until %(at)s unless it is used (set by: %(source)s)")
+        return text % {"at": _local(idle.at), "source": idle.source}
 
     @admin.action(description=_("End selected sessions"), permissions=["end"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:

@@ -28,6 +28,10 @@ SHAPES: Mapping[type[exceptions.JWTSessionsError], Shape] = {
     exceptions.ExpiredToken: Shape(401, 400, "invalid_grant"),
     exceptions.SessionEnded: Shape(401, 400, "invalid_grant"),
     exceptions.ReauthenticationRequired: Shape(401, 400, "invalid_grant"),
+    exceptions.TenantForbidden: Shape(403, 403, "access_denied"),
+    exceptions.TenantIdle: Shape(401, 400, "invalid_grant"),
+    exceptions.SessionLimit: Shape(403, 403, "access_denied"),
+    exceptions.RenewalDisabled: Shape(404, 404, "invalid_request"),
     exceptions.InvalidCredentials: Shape(401, 400, "invalid_grant"),
     exceptions.UnsupportedGrantType: Shape(400, 400, "unsupported_grant_type"),
     exceptions.InvalidTarget: Shape(400, 400, "invalid_target"),
@@ -55,8 +59,13 @@ def details(error: exceptions.JWTSessionsError) -> dict[str, Any]:
 
 
 def challenge(error: exceptions.JWTSessionsError | None) -> str:
-    """The ``WWW-Authenticate`` header (RFC 6750 §3): bare where no credentials were presented."""
-    return "Bearer" if error is None else f'Bearer error="invalid_token", error_description="{error}"'
+    """The ``WWW-Authenticate`` header (RFC 6750 §3, RFC 9470 §3): bare where no credentials were presented."""
+    if error is None:
+        return "Bearer"
+    if isinstance(error, exceptions.RecentLoginRequired):
+        age = int(error.max_age.total_seconds())
+        return f'Bearer error="insufficient_user_authentication", error_description="{error}", max_age="{age}"'
+    return f'Bearer error="invalid_token", error_description="{error}"'
 
 
 def resource_response(error: exceptions.JWTSessionsError) -> Response:

@@ -10,7 +10,8 @@ from rest_framework import serializers
 from jwt_sessions.api.views import utc
 from jwt_sessions.models import Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
-from jwt_sessions.policies import deadlines, environment
+from jwt_sessions.policies import deadlines
+from jwt_sessions.sessions.end import policy_of
 from jwt_sessions.types import TokenPair, device_families
 
 # Longer than any user name or password that makes sense, short enough to hash without harm.
@@ -38,11 +39,16 @@ class DeviceNameSerializer(Parameters):
     device_name = _text(DEVICE_NAME_LENGTH, allow_blank=True)
 
 
+def _tenant() -> serializers.CharField:
+    return _text(required=False)
+
+
 class LoginSerializer(Parameters):
     """``POST login/``. The name of the user stands under the user model's ``USERNAME_FIELD``."""
 
     password = _password()
     audience = _text(required=False)
+    tenantId = _tenant()  # noqa: N815
     device_name = _text(DEVICE_NAME_LENGTH, required=False, allow_blank=True)
     delivery = serializers.ChoiceField(["body", "cookie"], required=False)
     replace_others = serializers.BooleanField(required=False)
@@ -89,7 +95,23 @@ class RefreshGrantSerializer(OAuthSerializer):
     refresh_token = PresentedTokenField(required=False)
     audience = _text(required=False)
     resource = _text(required=False)
+    tenantId = _tenant()  # noqa: N815
     background = serializers.BooleanField(required=False)
+
+
+class RenewSerializer(serializers.Serializer[Any]):
+    """``POST renew/``."""
+
+    tenantId = _tenant()  # noqa: N815
+    background = serializers.BooleanField(required=False)
+
+
+class ReauthenticateSerializer(serializers.Serializer[Any]):
+    """``POST reauthenticate/``."""
+
+    password = _password()
+    tenantId = _tenant()  # noqa: N815
+    delivery = serializers.ChoiceField(["body", "cookie"], required=False)
 
 
 class TokenSerializer(OAuthSerializer):
@@ -109,6 +131,8 @@ def token_answer(pair: TokenPair, *, with_refresh_token: bool) -> dict[str, Any]
         "session_expires_at": utc(pair.session_expires_at),
         "idle_expires_at": utc(pair.idle_expires_at),
     }
+    if pair.tenant is not None:
+        answer["tenantId"] = pair.tenant
     if with_refresh_token:
         answer["refresh_token"] = pair.refresh_token
     return answer
@@ -116,7 +140,7 @@ def token_answer(pair: TokenPair, *, with_refresh_token: bool) -> dict[str, Any]
 
 def session_answer(session: Session, current: Session) -> dict[str, Any]:
     """A session as its owner sees it."""
-    limits = deadlines(session, environment())
+    limits = deadlines(session, policy_of(session))
     browser, system = device_families(session.device_info)
     return {
         "id": str(session.pk),

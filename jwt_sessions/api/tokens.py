@@ -9,19 +9,24 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.authentication import get_authorization_header
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jwt_sessions import sessions
 from jwt_sessions.api import cookies
+from jwt_sessions.api.errors import challenge
 from jwt_sessions.api.serializers import (
     LoginSerializer,
     PasswordGrantSerializer,
+    ReauthenticateSerializer,
     RefreshGrantSerializer,
+    RenewSerializer,
     TokenSerializer,
     token_answer,
 )
 from jwt_sessions.api.views import Endpoint, OAuthEndpoint, validated
+from jwt_sessions.authentication import is_background
 from jwt_sessions.exceptions import InvalidRequest, UnsupportedGrantType
 from jwt_sessions.types import TokenPair
 
@@ -58,6 +63,7 @@ class LoginView(Endpoint):
             parameters[get_user_model().USERNAME_FIELD],
             parameters["password"],
             audience=_audience(parameters),
+            tenant=parameters.get("tenantId"),
             device_name=parameters.get("device_name", ""),
             replace_others=parameters.get("replace_others", False),
         )
@@ -89,6 +95,7 @@ class TokenView(OAuthEndpoint):
         pair = sessions.refresh(
             token,
             request=request._request,
+            tenant=parameters.get("tenantId"),
             audience=_audience(parameters),
             background=parameters.get("background", False),
         )
@@ -101,6 +108,53 @@ class TokenView(OAuthEndpoint):
             request._request, parameters["username"], parameters["password"], audience=_audience(parameters)
         )
         return _answer(pair, by_cookie=False)
+
+
+class BearerEndpoint(Endpoint):
+    """An endpoint that takes an access token as a parameter of what it does, rather than to be authenticated by it."""
+
+    def get_authenticate_header(self, request: Request) -> str:
+        return challenge(None)
+
+    def token(self, request: Request) -> str:
+        token = _bearer_token(request)
+        if token is None:
+            raise NotAuthenticated
+        return token
+
+
+@hides_locals
+class ReauthenticateView(BearerEndpoint):
+    """Give the password again within a session."""
+
+    def post(self, request: Request) -> Response:
+        parameters = validated(ReauthenticateSerializer, request)
+        by_cookie = parameters.get("delivery") == "cookie"
+        if by_cookie:
+            cookies.check_same_site(request._request)
+        pair = sessions.reauthenticate(
+            self.token(request),
+            parameters["password"],
+            request=request._request,
+            tenant=parameters.get("tenantId"),
+        )
+        return _answer(pair, by_cookie=by_cookie)
+
+
+@hides_locals
+class RenewView(BearerEndpoint):
+    """Exchange a valid access token for a fresh one, where ``ALLOW_RENEWAL`` is on."""
+
+    def post(self, request: Request) -> Response:
+        parameters = validated(RenewSerializer, request)
+        background = parameters.get("background", False) or is_background(request)
+        pair = sessions.renew(
+            self.token(request),
+            request=request._request,
+            tenant=parameters.get("tenantId"),
+            background=background,
+        )
+        return Response(token_answer(pair, with_refresh_token=False))
 
 
 @hides_locals

@@ -2,6 +2,8 @@
 
 from jwt_sessions.models.refresh_token import RefreshToken
 from jwt_sessions.models.session import Session
+from jwt_sessions.models.session_policy import SessionPolicy
+from jwt_sessions.models.tenant_activity import TenantActivity
 from jwt_sessions.models.token_version import TokenVersion
 
-__all__ = ["RefreshToken", "Session", "TokenVersion"]
+__all__ = ["RefreshToken", "Session", "SessionPolicy", "TenantActivity", "TokenVersion"]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connections, models
-from django.db.models import F, FilteredRelation, Q
+from django.db.models import Expression, F, FilteredRelation, Q, Subquery
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models.compiled import Slot, Statement, slot, update
 from jwt_sessions.models.primary import PrimaryQuerySet
+from jwt_sessions.models.session_policy import SessionPolicy
 from jwt_sessions.models.uuid7 import uuid7
+from jwt_sessions.policies import Policy, PolicyBook, environment
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -48,6 +51,15 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         generation = Q(refresh_tokens__generation=F("generation"))
         return self.annotate(current=FilteredRelation("refresh_tokens", condition=generation))
 
+    def with_policies(self) -> Self:
+        """Add the fingerprint of the policies in force (:func:`jwt_sessions.models.session_policy.book_for`)."""
+        return self.annotate(policies_fingerprint=Subquery(SessionPolicy.objects.fingerprint()))
+
+    def with_tenant_activity(self, tenant: str | Expression) -> Self:
+        """Join the idle clock of a tenant, as ``clock``."""
+        clock = Q(tenant_activity__tenant=tenant)
+        return self.annotate(clock=FilteredRelation("tenant_activity", condition=clock))
+
     def with_device_info(self) -> Self:
         """With :attr:`Session.device_info` loaded."""
         return self.with_current_token().annotate(device_info=F("current__device_info"))
@@ -60,14 +72,14 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         has not seen that the password mark was carried over a silent re-hash loses the race.
         """
         connection = connections[self.db]
-        statement = _advance(connection.alias, bool(_activity_between(seen, after)))
+        statement = _advance(connection.alias, "last_active_at" in _changes(seen, after))
         seen_values = {"seen_generation": seen.generation, "seen_auth_hash": bytes(seen.auth_hash)}
         return statement.execute({**vars(after), **seen_values}, connection) == 1
 
     def carry_over(self, seen: Session, after: Session) -> int:
-        """Replace the password mark that was seen on a session, and note the activity that comes with it."""
+        """Replace what hangs on SECRET_KEY and on memberships, and note the activity that comes with it."""
         marked = self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))
-        return marked.update(auth_hash=after.auth_hash, **_activity_between(seen, after))
+        return marked.update(auth_hash=after.auth_hash, **_changes(seen, after))
 
     def mark_ended(self, session_ids: Collection[UUID], reason: EndReason, now: datetime) -> int:
         """Write the end of those not ended yet, and answer how many these were."""
@@ -91,24 +103,39 @@ def _advance(alias: str, with_activity: bool) -> Statement:
         auth_hash=Slot("seen_auth_hash", Session._meta.get_field("auth_hash")),
         ended_at__isnull=True,
     )
-    names = ["generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address"]
+    names = ["generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address", "tenants"]
+    names += ["first_generation", "reauthenticated_at"]
     if with_activity:
         names.append("last_active_at")
     return update(living, connections[alias], **{name: slot(Session, name) for name in names})
 
 
-def _activity_between(seen: Session, after: Session) -> dict[str, datetime]:
-    return {} if after.last_active_at == seen.last_active_at else {"last_active_at": after.last_active_at}
+def _changes(seen: Session, after: Session) -> dict[str, Any]:
+    """What changes on a session besides its tokens, and only that: others may have written the rest since."""
+    names = ("tenants", "last_active_at")
+    return {name: getattr(after, name) for name in names if getattr(after, name) != getattr(seen, name)}
 
 
-def was_dead(moment: datetime, idle_timeout: timedelta | None, max_lifetime: timedelta | None) -> Q:
-    """Sessions that had ended at ``moment``, or were past a deadline under these limits."""
-    dead = Q(ended_at__lte=moment) | Q(refresh_expires_at__lte=moment)
-    if idle_timeout is not None:
-        dead |= Q(last_active_at__lte=moment - idle_timeout)
-    if max_lifetime is not None:
-        dead |= Q(created_at__lte=moment - max_lifetime)
+def was_dead(moment: datetime, book: PolicyBook) -> Q:
+    """
+    Sessions that had ended at ``moment``, or were past a deadline of the settings or of their audience's policy.
+
+    What tenants say depends on memberships, which no column holds in a way that every database can search.
+    """
+    dead = Q(ended_at__lte=moment) | Q(refresh_expires_at__lte=moment) | _past(moment, environment(conf.current()))
+    for audience, policy in book.audiences.items():
+        dead |= Q(audience=audience) & _past(moment, policy)
     return dead
+
+
+def _past(moment: datetime, policy: Policy) -> Q:
+    past = Q(pk__in=[])
+    if policy.idle_timeout is not None:
+        past |= Q(last_active_at__lte=moment - policy.idle_timeout.value)
+    if policy.max_lifetime is not None:
+        since = moment - policy.max_lifetime.value
+        past |= Q(reauthenticated_at__lte=since) | Q(reauthenticated_at__isnull=True, created_at__lte=since)
+    return past
 
 
 class Session(models.Model):
@@ -136,9 +163,17 @@ class Session(models.Model):
         null=True,
         help_text=_("When the current refresh token, or an access token of its generation, was first used."),
     )
+    reauthenticated_at = models.DateTimeField(
+        _("re-authenticated"), null=True, help_text=_("When the password was last given again.")
+    )
     ended_at = models.DateTimeField(_("ended"), null=True, help_text=_("Empty while the session lives."))
     generation = models.PositiveIntegerField(
         _("generation"), default=0, help_text=_("How often the refresh token has been rotated.")
+    )
+    first_generation = models.PositiveIntegerField(
+        _("first generation"),
+        null=True,
+        help_text=_("Tokens of generations before it ended with a re-authentication."),
     )
     jwt_version = models.PositiveIntegerField(
         _("token version"), default=0, help_text=_("The user's token version at sign-in.")
@@ -149,6 +184,9 @@ class Session(models.Model):
     audience = models.CharField(_("audience"), max_length=255)
     device_name = models.CharField(_("device name"), max_length=DEVICE_NAME_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(_("IP address"), null=True, help_text=_("As of the last refresh."))
+    tenants = models.JSONField(
+        _("tenants"), null=True, help_text=_("Memberships of the user when a token was last issued.")
+    )
     end_reason = models.CharField(_("end reason"), max_length=20, choices=EndReason.choices, blank=True)
 
     objects = SessionQuerySet.as_manager()
@@ -163,7 +201,12 @@ class Session(models.Model):
     @property
     def authenticated_at(self) -> datetime:
         """When the password was last given (``auth_time``)."""
-        return self.created_at
+        return self.reauthenticated_at or self.created_at
+
+    @property
+    def oldest_generation(self) -> int:
+        """The first generation whose tokens may still count."""
+        return self.first_generation or 0
 
     @cached_property
     def device_info(self) -> str:

@@ -27,6 +27,10 @@ class TokenVersionQuerySet(PrimaryQuerySet["TokenVersion"]):
         """Require the user to give the password again from this moment on."""
         self._write(user, {"reauthenticate_after": now}, {"reauthenticate_after": now})
 
+    def lock(self, user: AbstractBaseUser) -> None:
+        """Let other writers wait for the user's row until the transaction ends; the row is made where there is none."""
+        self._write(user, {"jwt_version": F("jwt_version")}, {})
+
     def _write(self, user: AbstractBaseUser, changes: dict[str, object], first: dict[str, object]) -> None:
         row = self.filter(pk=user.pk)
         if row.update(**changes):

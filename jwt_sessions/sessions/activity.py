@@ -10,7 +10,7 @@ from django.db import OperationalError, connections, router, transaction
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Session
+from jwt_sessions.models import Session, TenantActivity
 from jwt_sessions.sessions.end import record_end
 
 logger = logging.getLogger("jwt_sessions")
@@ -22,24 +22,30 @@ def note_first_use(session: Session, generation: int, now: datetime) -> None:
         _write(lambda: Session.objects.mark_used(session.pk, generation, now))
 
 
-def activity_is_due(session: Session, now: datetime) -> bool:
-    """Whether the last activity on record is older than ``ACTIVITY_RESOLUTION``."""
-    return session.last_active_at <= now - conf.current().ACTIVITY_RESOLUTION
+def is_due(active_at: datetime, now: datetime) -> bool:
+    """Whether activity on record is older than ``ACTIVITY_RESOLUTION``."""
+    return active_at <= now - conf.current().ACTIVITY_RESOLUTION
 
 
 def note_activity(session: Session, now: datetime) -> None:
     """Note that the user was there; written at most once per ``ACTIVITY_RESOLUTION``."""
-    if activity_is_due(session, now):
+    if is_due(session.last_active_at, now):
         seen_before = now - conf.current().ACTIVITY_RESOLUTION
         _write(lambda: Session.objects.mark_active(session.pk, seen_before, now))
 
 
+def note_tenant_activity(session: Session, tenant: str, active_at: datetime | None, now: datetime) -> None:
+    """Note that the user was there for a tenant; written at most once per ``ACTIVITY_RESOLUTION``."""
+    if active_at is None or is_due(active_at, now):
+        _write(lambda: TenantActivity.objects.note(session.pk, tenant, now))
+
+
 def note_end(session: Session, reason: EndReason, now: datetime) -> None:
     """Note why a session is over by its verdict, and tell about it. It is over whether or not that can be written."""
-    _write(lambda: record_end([session], reason, now))
+    _write(lambda: record_end(session, reason, now))
 
 
-def _write(statement: Callable[[], int]) -> None:
+def _write(statement: Callable[[], object]) -> None:
     """
     Run a write that the request does not depend on.
 

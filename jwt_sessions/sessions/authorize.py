@@ -16,11 +16,11 @@ from django.utils.functional import cached_property
 from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import conf
-from jwt_sessions.exceptions import InvalidToken, SessionEnded
+from jwt_sessions.exceptions import ExpiredToken, InvalidToken, SessionEnded, TenantIdle
 from jwt_sessions.models import Session
 from jwt_sessions.models.lookup import find
-from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use
-from jwt_sessions.sessions.verdict import verdict
+from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use, note_tenant_activity
+from jwt_sessions.sessions.verdict import tenant_is_idle, verdict
 from jwt_sessions.tokens import access
 
 
@@ -53,33 +53,46 @@ class VerifiedToken:
 
 
 @sensitive_variables()
-def authorize(token: str, *, background: bool = False) -> tuple[AbstractBaseUser, VerifiedToken]:
+def authorize(
+    token: str, *, background: bool = False, for_renewal: bool = False, open_tenant: bool = False
+) -> tuple[AbstractBaseUser, VerifiedToken]:
     """
     The user and the verified token of a request: one read, and with ``SESSION_CHECK="none"`` none.
 
     Args:
         token: The access token as presented.
         background: The client acts by itself: no sign of the user.
+        for_renewal: Accept a token past its ``softexp``.
+        open_tenant: Accept a token whose tenant has gone idle, to give the password for it again.
 
     Raises:
         InvalidToken, ExpiredToken: See :func:`jwt_sessions.tokens.access.decode`.
         SessionEnded: The token is good but its session is over; the end is stored if it was not yet.
+        TenantIdle: The session lives, but nobody was active for the token's tenant for too long.
     """
     now = timezone.now()
-    claims = access.decode(token, now)
+    claims = access.decode(token, now, check_soft_expiry=not for_renewal)
+    tenant = claims.get("tenantId")
     if conf.current().SESSION_CHECK == "none":
         return _user_by_claim(claims), VerifiedToken(claims, None)
-    found = find(UUID(claims["sid"]))
+    found = find(UUID(claims["sid"]), tenant=tenant)
     if found is None or str(found.session.user.pk) != claims["sub"] or claims["gen"] > found.session.generation:
         raise InvalidToken
     session = found.session
-    reason = verdict(session, found.jwt_version, now)
+    reason = verdict(session, found.jwt_version, found.policy(), now)
     if reason is not None:
         note_end(session, reason, now)
         raise SessionEnded(reason)
+    if claims["gen"] < session.oldest_generation:
+        # The password was given again since; who did that holds a newer token.
+        raise ExpiredToken
+    if tenant is not None and not open_tenant and tenant_is_idle(found, tenant, now):
+        raise TenantIdle
     note_first_use(session, claims["gen"], now)
     if not background:
         note_activity(session, now)
+        if tenant is not None:
+            note_tenant_activity(session, tenant, found.tenant_active_at, now)
     return session.user, VerifiedToken(claims, session)
 
 

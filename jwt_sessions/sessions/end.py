@@ -16,6 +16,8 @@ from jwt_sessions import signals
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
 from jwt_sessions.models.lookup import find
+from jwt_sessions.models.session_policy import book_for
+from jwt_sessions.policies import Policy
 from jwt_sessions.sessions.contention import insistently
 from jwt_sessions.sessions.verdict import verdict
 
@@ -37,8 +39,8 @@ def end(session: Session | UUID, *, reason: EndReason | str) -> bool:
     found = find(session.pk if isinstance(session, Session) else session)
     if found is None:
         return False
-    own_reason = verdict(found.session, found.jwt_version, now)
-    return record_end([found.session], own_reason or reason, now) == 1 and own_reason is None
+    own_reason = verdict(found.session, found.jwt_version, found.policy(), now)
+    return record_end(found.session, own_reason or reason, now) and own_reason is None
 
 
 def end_all(user: AbstractBaseUser, *, reason: EndReason | str, keep: Session | UUID | None = None) -> int:
@@ -66,12 +68,19 @@ def live_sessions(user: AbstractBaseUser, now: datetime) -> list[Session]:
 
 
 Judged = tuple[Session, EndReason | None]
+Ended = tuple[Session, EndReason]
 
 
 def judged_sessions(user: AbstractBaseUser, now: datetime) -> list[Judged]:
     """The sessions of a user that nothing has ended yet, each with its verdict. One query."""
-    sessions = Session.objects.owned_by(user).not_ended().with_token_version().with_device_info()
-    return [(session, verdict(session, jwt_version_of(session), now)) for session in sessions]
+    sessions = Session.objects.owned_by(user).not_ended().with_token_version().with_device_info().with_policies()
+    return [(session, verdict(session, jwt_version_of(session), policy_of(session), now)) for session in sessions]
+
+
+def policy_of(session: Session, tenant: str | None = None) -> Policy:
+    """What applies to a session, or to its tokens for a tenant; read with :meth:`SessionQuerySet.with_policies`."""
+    book = book_for(session.policies_fingerprint)  # type: ignore[attr-defined]
+    return book.applying(session.audience, session.tenants or (), tenant)
 
 
 def jwt_version_of(session: Session) -> int:
@@ -83,40 +92,52 @@ def jwt_version_of(session: Session) -> int:
 
 def end_judged(judged: Sequence[Judged], reason: EndReason, now: datetime) -> int:
     """End the living among judged sessions, and write down why the others had died. Answers how many it ended."""
-    by_reason: dict[EndReason, list[Session]] = defaultdict(list)
-    for session, own_reason in judged:
-        if own_reason is not None:
-            by_reason[own_reason].append(session)
-    for own_reason, sessions in by_reason.items():
-        record_end(sessions, own_reason, now)
-    return record_end([session for session, own_reason in judged if own_reason is None], reason, now)
+    ends = [(session, own_reason or reason) for session, own_reason in judged]
+    ended = insistently(lambda: _store_ends(ends, now))
+    tell(ended, now)
+    living = {session.pk for session, own_reason in judged if own_reason is None}
+    return sum(session.pk in living for session, _reason in ended)
 
 
-def record_end(sessions: Sequence[Session], reason: EndReason, now: datetime) -> int:
-    """
-    Write the end of sessions not ended yet, and tell about it. Answers how many this call ended.
-
-    Of several that end a session at once one does, and only that one sends the signal.
-    """
-    sessions = [session for session in sessions if session.ended_at is None]
-    if not sessions:
-        return 0
-    ids = [session.pk for session in sessions]
-    count = insistently(lambda: _store_end(ids, reason, now))
-    if count < len(ids):
-        own = Session.objects.filter(pk__in=ids, ended_at=now, end_reason=reason).values_list("pk", flat=True)
-        mine = set(own) if count else set()
-        sessions = [session for session in sessions if session.pk in mine]
-    for session in sessions:
-        session.ended_at, session.end_reason = now, reason
-        security_log.info("session %s of user %s ended: %s", session.pk, session.user_id, reason.value)
-        signals.session_ended.send_robust(Session, session=session, reason=reason)
-    return count
+def record_end(session: Session, reason: EndReason, now: datetime) -> bool:
+    """Write the end of a session, unless it is written already, and tell about it. Answers whether this call did."""
+    if session.ended_at is not None:
+        return False
+    ended = insistently(lambda: _store_ends([(session, reason)], now))
+    tell(ended, now)
+    return bool(ended)
 
 
-def _store_end(ids: Sequence[UUID], reason: EndReason, now: datetime) -> int:
+def _store_ends(ends: Sequence[Ended], now: datetime) -> list[Ended]:
     with transaction.atomic(using=router.db_for_write(Session)):
+        return write_ends(ends, now)
+
+
+def write_ends(ends: Sequence[Ended], now: datetime) -> list[Ended]:
+    """
+    Write the ends of sessions, in the transaction of the caller. Answers those that were not written yet.
+
+    Of several that end a session at once one does, and only that one is to tell.
+    """
+    by_reason: dict[EndReason, list[Session]] = defaultdict(list)
+    for session, reason in ends:
+        by_reason[reason].append(session)
+    written: list[Ended] = []
+    for reason, sessions in by_reason.items():
+        ids = [session.pk for session in sessions]
         count = Session.objects.mark_ended(ids, reason, now)
         if count:
             RefreshToken.objects.revoke_of(ids, now)
-    return count
+        if 0 < count < len(ids):
+            mine = set(Session.objects.filter(pk__in=ids, ended_at=now, end_reason=reason).values_list("pk", flat=True))
+            sessions = [session for session in sessions if session.pk in mine]
+        written += [(session, reason) for session in sessions if count]
+    return written
+
+
+def tell(ended: Sequence[Ended], now: datetime) -> None:
+    """Log and signal the ends that were written."""
+    for session, reason in ended:
+        session.ended_at, session.end_reason = now, reason
+        security_log.info("session %s of user %s ended: %s", session.pk, session.user_id, reason.value)
+        signals.session_ended.send_robust(Session, session=session, reason=reason)

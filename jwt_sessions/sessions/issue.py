@@ -5,50 +5,58 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from jwt_sessions import conf, signals
 from jwt_sessions.exceptions import IssueDenied, IssueFailed
 from jwt_sessions.models import Session
-from jwt_sessions.policies import Deadlines
+from jwt_sessions.policies import Deadlines, PolicyBook, deadlines, value_of
+from jwt_sessions.sessions.activity import is_due
+from jwt_sessions.sessions.verdict import tenant_deadlines
 from jwt_sessions.tokens import access
-from jwt_sessions.types import ClientInfo, Draft
+from jwt_sessions.types import Draft, TokenRequest
 
 logger = logging.getLogger("jwt_sessions")
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A signed access token and its lifetime in whole seconds."""
+    """A signed access token, its lifetime in whole seconds, and the deadlines that it keeps."""
 
     text: str = field(repr=False)
     expires_in: int
+    deadlines: Deadlines
 
 
-def issue_access_token(
-    session: Session, deadlines: Deadlines, *, audience: str, client: ClientInfo, now: datetime
+def mint(
+    session: Session, policies: PolicyBook, asked: TokenRequest, tenant_active_at: datetime | None, now: datetime
 ) -> AccessToken:
     """
-    Sign an access token for a session as it will be once stored. Stores nothing and needs no transaction.
+    Sign the access token that was asked for. Stores nothing and needs no transaction.
+
+    The token never outlives the session's deadlines, so verifiers without a database obey them too.
 
     Args:
-        session: The session, with the generation that the token shall belong to and its user loaded.
-        deadlines: Its deadlines; the token never outlives them, so verifiers without a database obey too.
-        audience: The audience that the token is for.
-        client: The facts of the request.
+        session: The session as it will be once stored, with its user loaded.
+        policies: The policies in force.
+        asked: Audience, tenant, client.
+        tenant_active_at: When the user was last active for the tenant before; ``None`` if never.
         now: The moment of issue.
 
     Raises:
         IssueDenied: A receiver of ``pre_issue`` refused.
         IssueFailed: A receiver broke, touched a reserved claim or set no sensible lifetime; or the token is too large.
     """
-    lifetime = conf.current().ACCESS_TOKEN_LIFETIME["user"]
-    draft = Draft("user", session.user, session, audience, client, lifetime)
+    audience = asked.audience or session.audience
+    limits = _deadlines(session, policies, asked, tenant_active_at, now)
+    lifetime = value_of(policies.applying(audience).access_token_lifetime) or timedelta(0)
+    draft = Draft("user", session.user, session, audience, asked.tenant, asked.client, lifetime)
     _ask_receivers(draft)
     expires_at = now + min(draft.expires_in, lifetime)
-    if deadlines.next is not None:
-        expires_at = min(expires_at, deadlines.next.at)
+    if limits.next is not None:
+        expires_at = min(expires_at, limits.next.at)
     issued, expires = int(now.timestamp()), int(expires_at.timestamp())
-    claims = {
+    claims: dict[str, Any] = {
         "iss": conf.current().ISSUER,
         "sub": str(session.user.pk),
         "aud": audience,
@@ -62,13 +70,34 @@ def issue_access_token(
         "jwt_version": session.jwt_version,
         "gen": session.generation,
     }
+    if asked.tenant is not None:
+        claims["tenantId"] = asked.tenant
+    soft_expiry = conf.current().SOFT_EXPIRY
+    if soft_expiry is not None:
+        claims["softexp"] = min(expires, int((now + soft_expiry).timestamp()))
+    return AccessToken(_sign({**draft.claims, **claims}), max(0, expires - issued), limits)
+
+
+def _deadlines(
+    session: Session, policies: PolicyBook, asked: TokenRequest, tenant_active_at: datetime | None, now: datetime
+) -> Deadlines:
+    policy = policies.applying(session.audience, session.tenants or (), asked.tenant)
+    if asked.tenant is None:
+        return deadlines(session, policy)
+    active_at = tenant_active_at
+    if active_at is None or (not asked.background and is_due(active_at, now)):
+        active_at = now
+    return tenant_deadlines(session, active_at, policy)
+
+
+def _sign(claims: dict[str, Any]) -> str:
     try:
-        text = access.encode({**draft.claims, **claims})
+        text = access.encode(claims)
     except (TypeError, ValueError, RecursionError) as error:
         raise _failed("the claims of a pre_issue receiver are not JSON (%s)", type(error).__name__) from None
     if len(text) > conf.current().MAX_ACCESS_TOKEN_BYTES:
         raise _failed("the access token has %d bytes, more than MAX_ACCESS_TOKEN_BYTES", len(text))
-    return AccessToken(text, max(0, expires - issued))
+    return text
 
 
 def _ask_receivers(draft: Draft) -> None:

@@ -16,10 +16,10 @@ from django.db import models, router
 from django.db.models import BooleanField, Case, Q, Value, When
 from django.utils import timezone
 
-from jwt_sessions.models import RefreshToken, Session
+from jwt_sessions.models import RefreshToken, Session, TenantActivity
 from jwt_sessions.models.refresh_token import was_out_of_play
 from jwt_sessions.models.session import was_dead
-from jwt_sessions.policies import environment
+from jwt_sessions.models.session_policy import current_book
 from jwt_sessions.sessions.contention import insistently
 
 BATCH_SIZE = 1000
@@ -47,12 +47,13 @@ def purge(
         dry_run: Count, and delete nothing.
     """
     moment = timezone.now() - older_than
-    limits, purged = environment(), Purged()
-    dead = was_dead(moment, limits.idle_timeout, limits.max_lifetime)
+    dead, purged = was_dead(moment, current_book()), Purged()
     for seen, keys in _windows(Session, dead, batch_size):
         purged.seen += seen
-        purged.refresh_tokens += _delete(RefreshToken, Q(session_id__in=keys), dry_run) if keys else 0
-        purged.sessions += _delete(Session, Q(pk__in=keys), dry_run) if keys else 0
+        if keys:
+            purged.refresh_tokens += _delete(RefreshToken, Q(session_id__in=keys), dry_run)
+            _delete(TenantActivity, Q(session_id__in=keys), dry_run)
+            purged.sessions += _delete(Session, Q(pk__in=keys), dry_run)
         yield purged
     # The tokens of dead sessions have been counted, and in a dry run they are still there.
     living = ~Q(session__in=_rows(Session).filter(dead)) if dry_run else Q()
@@ -83,7 +84,7 @@ def _delete(model: type[models.Model], condition: Q, dry_run: bool) -> int:
     # Those without a reverse name, and the tables between many and many, are hidden.
     fields = model._meta.get_fields(include_hidden=True)
     pointing = {field.related_model for field in fields if field.auto_created and not field.concrete}
-    if pointing <= {RefreshToken}:
+    if pointing <= {RefreshToken, TenantActivity}:
         return insistently(lambda: rows._raw_delete(rows.db))
     # Models of the project point at sessions: Django has to follow what they say in on_delete.
     return insistently(lambda: rows.delete()[1].get(model._meta.label, 0))

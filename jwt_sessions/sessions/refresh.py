@@ -16,20 +16,28 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from jwt_sessions import conf, policies, signals
+from jwt_sessions import signals
 from jwt_sessions.client_info import client_info
-from jwt_sessions.exceptions import EndReason, InvalidToken, ReauthenticationRequired, SessionEnded
+from jwt_sessions.exceptions import EndReason, InvalidToken, ReauthenticationRequired, SessionEnded, TenantIdle
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.lookup import Found, find
+from jwt_sessions.policies import Policy, deadlines, value_of
 from jwt_sessions.rotation import Current, Previous, Refused, standing
-from jwt_sessions.sessions.activity import activity_is_due, note_activity, note_end, note_first_use
+from jwt_sessions.sessions.activity import (
+    is_due,
+    note_activity,
+    note_end,
+    note_first_use,
+    note_tenant_activity,
+)
 from jwt_sessions.sessions.end import record_end, security_log
-from jwt_sessions.sessions.issue import issue_access_token
+from jwt_sessions.sessions.issue import mint
 from jwt_sessions.sessions.start import issuable_audience, new_token_row
-from jwt_sessions.sessions.verdict import auth_hash, verdict
+from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
+from jwt_sessions.sessions.verdict import auth_hash, tenant_is_idle, verdict
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.tokens.refresh import OpaqueToken
-from jwt_sessions.types import ClientInfo, TokenPair
+from jwt_sessions.types import ClientInfo, TokenPair, TokenRequest
 
 # A race is lost once: the next look finds the winner's rotation. What is beyond that are deadlocks that the database
 # breaks by refusing somebody.
@@ -41,6 +49,7 @@ def refresh(
     refresh_token: str,
     *,
     request: HttpRequest | None = None,
+    tenant: str | None = None,
     audience: str | None = None,
     background: bool = False,
 ) -> TokenPair:
@@ -50,12 +59,15 @@ def refresh(
     Args:
         refresh_token: The token as the client presents it.
         request: The request that presents it, for address and device.
+        tenant: The tenant that the access token is for. The session itself has none.
         audience: One of ``AUDIENCES`` for the access token; the session's own by default.
         background: The client refreshes by itself: no sign of the user.
 
     Raises:
         InvalidToken: Unknown, forged, reused, or its user is gone. A reused one has ended its session.
         SessionEnded: It is genuine and current, but its session is over.
+        TenantForbidden: The user is no accepted member of the tenant. The refresh token is as it was.
+        TenantIdle: Nobody was active for the tenant for too long. The refresh token is as it was.
         ReauthenticationRequired: The user has to give the password again.
         InvalidTarget: The audience may not be issued.
         IssueDenied, IssueFailed: No token was issued; the refresh token is as it was.
@@ -63,12 +75,12 @@ def refresh(
     presented = refresh_tokens.parse(refresh_token)
     if audience is not None:
         issuable_audience(audience)
-    client = client_info(request)
+    asked = TokenRequest(client_info(request), audience, tenant, background)
     for attempt in range(1, ATTEMPTS + 1):
         now = timezone.now()
-        found, how = resolve(presented, now, request=request)
+        found, how = resolve(presented, now, tenant=tenant, request=request)
         try:
-            pair = _exchange(presented, found, how, audience, background, client, now)
+            pair = _exchange(presented, found, how, asked, now)
         except OperationalError:
             if attempt == ATTEMPTS or connections[router.db_for_write(Session)].in_atomic_block:
                 raise
@@ -81,7 +93,9 @@ def refresh(
     raise OperationalError("The session was changed by others at every attempt to refresh it.")
 
 
-def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | None) -> tuple[Found, Current | Previous]:
+def resolve(
+    presented: OpaqueToken, now: datetime, *, tenant: str | None = None, request: HttpRequest | None
+) -> tuple[Found, Current | Previous]:
     """
     The living session of a presented refresh token, which is its current one or the previous one while honoured.
 
@@ -89,12 +103,12 @@ def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | Non
         InvalidToken: Unknown, or reused; then its session has been ended.
         SessionEnded: Genuine, but its session is over.
     """
-    found = find(presented.session_id, with_token=True)
+    found = find(presented.session_id, tenant=tenant, with_token=True)
     if found is None:
         raise InvalidToken
     session = found.session
     how = standing(presented, session, found.token, now)
-    reason = verdict(session, found.jwt_version, now)
+    reason = verdict(session, found.jwt_version, found.policy(), now)
     if reason is not None:
         note_end(session, reason, now)
     elif how == Refused(reused=True):
@@ -108,7 +122,7 @@ def resolve(presented: OpaqueToken, now: datetime, *, request: HttpRequest | Non
 
 
 def _end_for_reuse(session: Session, presented: OpaqueToken, now: datetime, request: HttpRequest | None) -> None:
-    if record_end([session], EndReason.TOKEN_REUSE, now):
+    if record_end(session, EndReason.TOKEN_REUSE, now):
         security_log.warning(
             "refresh token of generation %d reused at generation %d: session %s of user %s ended",
             presented.generation,
@@ -122,46 +136,52 @@ def _end_for_reuse(session: Session, presented: OpaqueToken, now: datetime, requ
 
 
 def _exchange(
-    presented: OpaqueToken,
-    found: Found,
-    how: Current | Previous,
-    audience: str | None,
-    background: bool,
-    client: ClientInfo,
-    now: datetime,
+    presented: OpaqueToken, found: Found, how: Current | Previous, asked: TokenRequest, now: datetime
 ) -> TokenPair | None:
     """Answer a token in good standing. ``None``: another request changed the session first."""
     session = found.session
     if found.reauthenticate_after is not None and session.authenticated_at < found.reauthenticate_after:
         raise ReauthenticationRequired
-    rotates = isinstance(how, Current) and how.rotates
     after = copy.copy(session)
+    after.tenants = accepted_tenants(session.user)
+    check_membership(asked.tenant, after.tenants)
+    if asked.tenant is not None and tenant_is_idle(found, asked.tenant, now):
+        raise TenantIdle
+    policy = found.policies.applying(session.audience, after.tenants or ())
+    passed = deadlines(session, policy).passed(now)
+    if passed is not None:
+        # A tenant that the user has joined since is stricter.
+        note_end(session, passed.reason, now)
+        raise SessionEnded(passed.reason)
+    rotates = isinstance(how, Current) and how.previous_is_past and policy.rotates
     after.auth_hash = auth_hash(session.user)
-    if not background and (rotates or activity_is_due(session, now)):
+    if not asked.background and (rotates or is_due(session.last_active_at, now)):
         after.last_active_at = now
     row = None
     match how:
         case Previous(successor):
             token = successor
-        case Current(rotates=False):
-            token = presented
-        case Current(current):
+        case Current(current) if rotates:
             token = refresh_tokens.make(session.pk, session.generation + 1)
-            row = _next_row(presented, token, current, after, client, now)
-    deadlines = policies.deadlines(after, policies.environment())
-    access = issue_access_token(after, deadlines, audience=audience or session.audience, client=client, now=now)
+            row = _next_row(presented, token, current, after, policy, asked.client, now)
+        case Current():
+            token = presented
+    access = mint(after, found.policies, asked, found.tenant_active_at, now)
     if row is None:
         _store_use(session, after, how, now)
     elif not _store_rotation(session, after, row, now):
         return None
+    if asked.tenant is not None and not (asked.background and found.tenant_active_at):
+        note_tenant_activity(session, asked.tenant, found.tenant_active_at, now)
     return TokenPair(
         access.text,
         token.text,
         access.expires_in,
         after,
-        deadlines.session_expires_at,
-        deadlines.idle_expires_at,
+        access.deadlines.session_expires_at,
+        access.deadlines.idle_expires_at,
         rotated=rotates,
+        tenant=asked.tenant,
     )
 
 
@@ -170,11 +190,12 @@ def _next_row(
     token: OpaqueToken,
     current: RefreshToken,
     after: Session,
+    policy: Policy,
     client: ClientInfo,
     now: datetime,
 ) -> RefreshToken:
     """The row of a successor, sealed under its predecessor; ``after`` becomes the session as it will be with it."""
-    lifetime = _next_lifetime(current)
+    lifetime = _next_lifetime(current, policy)
     after.generation, after.first_used_at = token.generation, None
     after.refresh_expires_at = None if lifetime is None else now + lifetime
     after.ip_address = client.ip_address or after.ip_address
@@ -183,11 +204,11 @@ def _next_row(
     return row
 
 
-def _next_lifetime(current: RefreshToken) -> timedelta | None:
+def _next_lifetime(current: RefreshToken, policy: Policy) -> timedelta | None:
     """Of the lifetime in force and that of the predecessor (which an administrator may have chosen) the shorter."""
-    configured = conf.current().REFRESH_TOKEN_LIFETIME
+    in_force = value_of(policy.refresh_token_lifetime)
     previous = None if current.lifetime is None else timedelta(seconds=current.lifetime)
-    return min((lifetime for lifetime in (configured, previous) if lifetime is not None), default=None)
+    return min((lifetime for lifetime in (in_force, previous) if lifetime is not None), default=None)
 
 
 def _store_rotation(session: Session, after: Session, row: RefreshToken, now: datetime) -> bool:
@@ -203,8 +224,9 @@ def _store_use(session: Session, after: Session, how: Current | Previous, now: d
     if isinstance(how, Current):
         RefreshToken.objects.mark_used(session.pk, session.generation, now)
         note_first_use(session, session.generation, now)
-    if bytes(session.auth_hash) != after.auth_hash:
+    if bytes(session.auth_hash) != after.auth_hash or session.tenants != after.tenants:
         # SECRET_KEY has changed since: what hangs on it follows, so that the session outlives the fallbacks.
+        # Or the memberships have, on which the session's deadlines depend.
         Session.objects.carry_over(session, after)
     elif after.last_active_at != session.last_active_at:
         note_activity(session, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from django.contrib.auth import authenticate, get_backends, get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
@@ -23,6 +24,7 @@ def sign_in(
     password: str,
     *,
     audience: str | None = None,
+    tenant: str | None = None,
     device_name: str = "",
     replace_others: bool = False,
 ) -> TokenPair:
@@ -34,9 +36,32 @@ def sign_in(
     Raises:
         InvalidCredentials: No backend accepts them, or the user is not active.
         Throttled: There were too many failures for this name or from this address.
-        InvalidTarget, IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.start`. Nothing was stored.
+        InvalidTarget, TenantForbidden, SessionLimit, IssueDenied, IssueFailed: See
+            :func:`jwt_sessions.sessions.start`. Nothing was stored.
     """
     audience = issuable_audience(audience)
+    user = verify_password(request, username, password)
+    pair = start(
+        user,
+        request=request,
+        audience=audience,
+        tenant=tenant,
+        device_name=device_name,
+        replace_others=replace_others,
+    )
+    user_logged_in.send(sender=user.__class__, request=request, user=user)
+    return pair
+
+
+@sensitive_variables()
+def verify_password(request: HttpRequest, username: str, password: str) -> AbstractBaseUser:
+    """
+    The active user with this name and password.
+
+    Raises:
+        InvalidCredentials: No backend accepts them, or the user is not active.
+        Throttled: There were too many failures for this name or from this address.
+    """
     attempt = LoginAttempt(username, client_info(request).ip_address)
     attempt.begin()
     name = {_name_argument(request): username}
@@ -48,9 +73,7 @@ def sign_in(
         user_login_failed.send(sender=__name__, credentials=name, request=request)
         raise InvalidCredentials
     attempt.succeed()
-    pair = start(user, request=request, audience=audience, device_name=device_name, replace_others=replace_others)
-    user_logged_in.send(sender=user.__class__, request=request, user=user)
-    return pair
+    return user
 
 
 def _name_argument(request: HttpRequest) -> str:

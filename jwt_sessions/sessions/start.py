@@ -9,18 +9,22 @@ from django.db import router, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from jwt_sessions import conf, policies, signals
+from jwt_sessions import conf, signals
 from jwt_sessions.client_info import client_info
-from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidTarget
-from jwt_sessions.models import RefreshToken, Session, TokenVersion
+from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidTarget, SessionLimit
+from jwt_sessions.models import RefreshToken, Session, TenantActivity
+from jwt_sessions.models.lookup import find_account
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
+from jwt_sessions.policies import Policy, value_of
 from jwt_sessions.sessions.contention import insistently
-from jwt_sessions.sessions.end import end_judged, judged_sessions, jwt_version_of, security_log
-from jwt_sessions.sessions.issue import issue_access_token
+from jwt_sessions.sessions.end import Ended, security_log, tell
+from jwt_sessions.sessions.issue import mint
+from jwt_sessions.sessions.limit import make_room
+from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
 from jwt_sessions.sessions.verdict import auth_hash
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.tokens.refresh import OpaqueToken
-from jwt_sessions.types import ClientInfo, TokenPair
+from jwt_sessions.types import ClientInfo, TokenPair, TokenRequest
 
 
 def start(
@@ -28,6 +32,7 @@ def start(
     *,
     request: HttpRequest | None = None,
     audience: str | None = None,
+    tenant: str | None = None,
     device_name: str = "",
     replace_others: bool = False,
     refresh_token_lifetime: timedelta | None = None,
@@ -39,37 +44,63 @@ def start(
         user: A stored, active user.
         request: The sign-in request, for address and device.
         audience: One of ``AUDIENCES``; the first of them by default.
+        tenant: The tenant that the access token is for. The session itself has none.
         device_name: What the user calls the device; cut at 100 characters.
         replace_others: End the user's other sessions, with the reason ``replaced``.
-        refresh_token_lifetime: For the first refresh token, instead of ``REFRESH_TOKEN_LIFETIME``.
+        refresh_token_lifetime: For the first refresh token, instead of what policies and settings say.
 
     Raises:
         InvalidCredentials: The user is not active.
         InvalidTarget: The audience may not be issued.
-        IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.issue.issue_access_token`. Nothing was stored.
+        TenantForbidden: The user is no accepted member of the tenant.
+        SessionLimit: The user has as many sessions as may be, and another is refused.
+        IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.issue.mint`. Nothing was stored.
     """
     if not user.is_active:
         raise InvalidCredentials
-    now, client = timezone.now(), client_info(request)
-    others = judged_sessions(user, now) if replace_others else []
-    lifetime = refresh_token_lifetime or conf.current().REFRESH_TOKEN_LIFETIME
+    now = timezone.now()
+    audience = issuable_audience(audience)
+    asked = TokenRequest(client_info(request), audience, tenant)
+    account = find_account(user)
+    tenants = accepted_tenants(user)
+    check_membership(tenant, tenants)
+    policy = account.policies.applying(audience, tenants or ())
+    lifetime = refresh_token_lifetime or value_of(policy.refresh_token_lifetime)
     session = Session(
         user=user,  # type: ignore[misc]  # any user model
         created_at=now,
         last_active_at=now,
         refresh_expires_at=None if lifetime is None else now + lifetime,
-        jwt_version=jwt_version_of(others[0][0]) if others else _version_of(user),
+        jwt_version=account.jwt_version,
         auth_hash=auth_hash(user),
-        audience=issuable_audience(audience),
+        audience=audience,
+        tenants=tenants,
         device_name=device_name[:DEVICE_NAME_LENGTH],
-        ip_address=client.ip_address,
+        ip_address=asked.client.ip_address,
     )
-    deadlines = policies.deadlines(session, policies.environment())
-    access = issue_access_token(session, deadlines, audience=session.audience, client=client, now=now)
+    access = mint(session, account.policies, asked, None, now)
     token = refresh_tokens.make(session.pk, 0)
-    row = new_token_row(token, session, lifetime, client, now)
-    insistently(lambda: _store(session, row))
-    end_judged(others, EndReason.REPLACED, now)
+    row = new_token_row(token, session, lifetime, asked.client, now)
+
+    def store() -> list[Ended]:
+        with transaction.atomic(using=router.db_for_write(Session)):
+            ended = make_room(session, policy, replace_others, now)
+            session.save(force_insert=True)
+            row.save(force_insert=True)
+            if tenant is not None:
+                TenantActivity.objects.create(session=session, tenant=tenant, last_active_at=now)
+        return ended
+
+    try:
+        ended = insistently(store)
+    except SessionLimit:
+        security_log.info("user %s was refused another session", user.pk)
+        _tell_limit(user, policy, None, [])
+        raise
+    tell(ended, now)
+    at_limit = [each for each, reason in ended if reason is EndReason.SESSION_LIMIT]
+    if at_limit:
+        _tell_limit(user, policy, session, at_limit)
     security_log.info("session %s of user %s started", session.pk, user.pk)
     signals.session_started.send_robust(Session, session=session, user=user, request=request)
     return TokenPair(
@@ -77,16 +108,18 @@ def start(
         token.text,
         access.expires_in,
         session,
-        deadlines.session_expires_at,
-        deadlines.idle_expires_at,
+        access.deadlines.session_expires_at,
+        access.deadlines.idle_expires_at,
         rotated=True,
+        tenant=tenant,
     )
 
 
-def _store(session: Session, row: RefreshToken) -> None:
-    with transaction.atomic(using=router.db_for_write(Session)):
-        session.save(force_insert=True)
-        row.save(force_insert=True)
+def _tell_limit(user: AbstractBaseUser, policy: Policy, session: Session | None, ended: list[Session]) -> None:
+    limit = policy.max_concurrent_sessions
+    signals.session_limit_reached.send_robust(
+        Session, user=user, limit=value_of(limit), policy=limit and limit.source, session=session, ended=ended
+    )
 
 
 def issuable_audience(audience: str | None) -> str:
@@ -113,8 +146,3 @@ def new_token_row(
         audience=session.audience,
         device_info=client.device or session.device_name,
     )
-
-
-def _version_of(user: AbstractBaseUser) -> int:
-    version = TokenVersion.objects.filter(pk=user.pk).values_list("jwt_version", flat=True).first()
-    return version or 0

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.auth.base_user import AbstractBaseUser
 
-from jwt_sessions import conf, policies
+from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import Session
+from jwt_sessions.models.lookup import Found
+from jwt_sessions.policies import Deadlines, Policy, deadlines
 from jwt_sessions.tokens.keys import derived
 
 AUTH_HASH_BYTES = 12
 
 
-def verdict(session: Session, jwt_version: int, now: datetime) -> EndReason | None:
+def verdict(session: Session, jwt_version: int, policy: Policy, now: datetime) -> EndReason | None:
     """
     Why a session is over at ``now``, or ``None`` while it lives.
 
     Args:
         session: The session, with its user loaded.
         jwt_version: The user's token version.
+        policy: What applies to the session.
         now: The moment to judge it at.
     """
     if session.ended_at is not None:
@@ -33,8 +37,46 @@ def verdict(session: Session, jwt_version: int, now: datetime) -> EndReason | No
         return EndReason.VERSION_RAISED
     if conf.current().PASSWORD_CHANGE_ENDS_SESSIONS and not _same_password(session):
         return EndReason.PASSWORD_CHANGED
-    passed = policies.deadlines(session, policies.environment()).passed(now)
+    passed = deadlines(session, policy).passed(now)
     return None if passed is None else passed.reason
+
+
+def tenant_deadlines(session: Session, active_at: datetime, policy: Policy) -> Deadlines:
+    """
+    The deadlines of a session's tokens for one tenant: those of the session, but idle by the tenant's own clock.
+
+    Args:
+        session: The session.
+        active_at: When the user was last active for the tenant.
+        policy: What applies to the session's tokens for the tenant.
+    """
+    return deadlines(TenantTimes(session, active_at), policy)
+
+
+def tenant_is_idle(found: Found, tenant: str, now: datetime) -> bool:
+    """Whether the idle clock of a tenant ran out for a session, read with that clock. One never set has not."""
+    if found.tenant_active_at is None:
+        return False
+    idle = tenant_deadlines(found.session, found.tenant_active_at, found.policy(tenant)).idle
+    return idle is not None and idle.at <= now
+
+
+@dataclass(frozen=True, slots=True)
+class TenantTimes:
+    """The times of a session as its tokens for one tenant see them."""
+
+    session: Session
+    last_active_at: datetime
+
+    @property
+    def authenticated_at(self) -> datetime:
+        """When the password was last given."""
+        return self.session.authenticated_at
+
+    @property
+    def refresh_expires_at(self) -> datetime | None:
+        """When the current refresh token expires."""
+        return self.session.refresh_expires_at
 
 
 def auth_hash(user: AbstractBaseUser) -> bytes:

@@ -57,13 +57,14 @@ def encode(claims: Mapping[str, Any]) -> str:
     return _jws.encode(payload, signer.signing_key, signer.algorithm, headers={"typ": TYPE, "kid": signer.kid})
 
 
-def decode(token: str, now: datetime, *, check_expiry: bool = True) -> dict[str, Any]:
+def decode(token: str, now: datetime, *, check_expiry: bool = True, check_soft_expiry: bool = True) -> dict[str, Any]:
     """
     The claims of a token that this ring signed and that is good at ``now``.
 
     Args:
         token: The compact JWS.
         now: The moment to judge it at.
+        check_soft_expiry: ``False`` reads a token past its ``softexp``: good enough to renew it.
         check_expiry: ``False`` reads a genuine token although it expired: good enough to sign out with.
 
     Raises:
@@ -79,7 +80,8 @@ def decode(token: str, now: datetime, *, check_expiry: bool = True) -> dict[str,
     moment = now.timestamp()
     if claims["iat"] > moment + leeway or claims.get("nbf", 0) > moment + leeway:
         raise InvalidToken
-    if check_expiry and claims["exp"] <= moment - leeway:
+    expires = min(claims["exp"], claims.get("softexp", claims["exp"])) if check_soft_expiry else claims["exp"]
+    if check_expiry and expires <= moment - leeway:
         raise ExpiredToken
     return claims
 

@@ -11,14 +11,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jwt_sessions import sessions
 from jwt_sessions.exceptions import EndReason
+from jwt_sessions.sessions.tenants import remembered_members
 
 
 class Command(BaseCommand):
-    help = "Ends the sessions of a user, or of everybody."
+    help = "Ends the sessions of a user, of the members of a tenant, or of everybody."
 
     def add_arguments(self, parser: CommandParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("--user", help="the user name")
+        whose.add_argument("--tenant", help="the id of a tenant: of its members, as far as their sessions remember")
         whose.add_argument("--all", action="store_true", help="everybody's sessions")
         parser.add_argument(
             "--reason",
@@ -35,6 +37,8 @@ class Command(BaseCommand):
                 whose = [users.get_by_natural_key(options["user"])]
             except get_user_model().DoesNotExist:
                 raise CommandError(f"There is no user {options['user']!r}.") from None
+        elif options["tenant"] is not None:
+            whose = remembered_members(options["tenant"])
         else:
             whose = users.filter(jwt_sessions__ended_at__isnull=True, jwt_sessions__isnull=False).distinct().iterator()
         ended = sum(sessions.end_all(user, reason=options["reason"]) for user in whose)

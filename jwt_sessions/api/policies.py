@@ -1,0 +1,94 @@
+"""Policies: ``policies/…``, for staff with the model permissions."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from django.core.exceptions import ValidationError as ModelValidationError
+from rest_framework import generics, serializers
+from rest_framework.permissions import DjangoModelPermissions, IsAdminUser
+
+from jwt_sessions.api.views import Endpoint
+from jwt_sessions.authentication import JWTSessionAuthentication
+from jwt_sessions.models import SessionPolicy
+from jwt_sessions.models.session_policy import DURATIONS
+
+
+class Seconds(serializers.DurationField):
+    """A duration in whole seconds."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).isdecimal():
+            self.fail("invalid", format="whole seconds")
+        try:
+            return super().to_internal_value(str(value))
+        except OverflowError:
+            self.fail("overflow")
+
+    def to_representation(self, value: Any) -> int:  # type: ignore[override]
+        return int(value.total_seconds())
+
+
+class StaffPermissions(DjangoModelPermissions):
+    """The model permissions, for looking too."""
+
+    perms_map = {**DjangoModelPermissions.perms_map, "GET": ["%(app_label)s.view_%(model_name)s"]}
+
+
+class PolicySerializer(serializers.ModelSerializer[SessionPolicy]):
+    """A policy; the rules of the model are those of the API."""
+
+    class Meta:
+        model = SessionPolicy
+        fields = (
+            "id",
+            "audience",
+            "tenant",
+            *("idle_timeout", "max_lifetime", "max_concurrent_sessions", "on_session_limit"),
+            *("access_token_lifetime", "refresh_token_lifetime", "rotate_refresh_tokens", "excluded_claims"),
+        )
+        extra_kwargs = {"audience": {"required": False}, "tenant": {"required": False}}
+        # The uniqueness of audience and tenant together is checked by the model.
+        validators: tuple[Any, ...] = ()
+
+    def get_fields(self) -> Any:
+        return {**super().get_fields(), **{name: Seconds(required=False, allow_null=True) for name in DURATIONS}}
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = set(data) - set(self.fields)
+        if unknown:
+            raise serializers.ValidationError({min(unknown): ["This parameter is unknown."]})
+        return super().to_internal_value(data)
+
+    def validate(self, attrs: Any) -> Any:
+        instance = SessionPolicy() if self.instance is None else copy.copy(self.instance)
+        for name, value in attrs.items():
+            setattr(instance, name, value)
+        try:
+            instance.full_clean(validate_constraints=False)
+            instance.validate_constraints(exclude={"revision"})
+        except ModelValidationError as error:
+            raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
+        return attrs
+
+
+class PolicyEndpoint(Endpoint, generics.GenericAPIView[SessionPolicy]):
+    """Base of the views on policies."""
+
+    authentication_classes = (JWTSessionAuthentication,)
+    permission_classes = (IsAdminUser, StaffPermissions)
+    queryset = SessionPolicy.objects.order_by("pk")
+    serializer_class = PolicySerializer
+    pagination_class = None
+    filter_backends = ()
+
+
+class PolicyListView(PolicyEndpoint, generics.ListCreateAPIView[SessionPolicy]):
+    """All policies, and new ones."""
+
+
+class PolicyDetailView(PolicyEndpoint, generics.RetrieveUpdateDestroyAPIView[SessionPolicy]):
+    """One policy."""
+
+    http_method_names = ("get", "patch", "delete", "head", "options")

@@ -1,0 +1,196 @@
+"""Policies: limits for an audience or a tenant, beside those of the settings."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Func, Q
+from django.utils.translation import gettext_lazy as _
+
+from jwt_sessions import conf
+from jwt_sessions.models.primary import PrimaryQuerySet
+from jwt_sessions.policies import Limit, Policy, PolicyBook
+
+# What a tenant has a say in. The rest belongs to the application, which has one audience for all tenants.
+TENANT_FIELDS = ("idle_timeout", "max_lifetime", "max_concurrent_sessions", "on_session_limit")
+AUDIENCE_FIELDS = ("access_token_lifetime", "refresh_token_lifetime", "rotate_refresh_tokens", "excluded_claims")
+DURATIONS = ("idle_timeout", "max_lifetime", "access_token_lifetime", "refresh_token_lifetime")
+
+
+def _revision() -> int:
+    return secrets.randbelow(2**31)
+
+
+class SessionPolicyQuerySet(PrimaryQuerySet["SessionPolicy"]):
+    """Statements over policies."""
+
+    def update(self, **changes: Any) -> int:
+        """Change rows, and their revision with them."""
+        return super().update(**{"revision": _revision(), **changes})
+
+    def bulk_create(self, objs: Iterable[SessionPolicy], *args: Any, **kwargs: Any) -> list[SessionPolicy]:
+        """As Django's, with a revision of their own for rows that are updated by it."""
+        policies = list(objs)
+        for policy in policies:
+            policy.revision = _revision()
+        return super().bulk_create(policies, *args, **kwargs)
+
+    def fingerprint(self) -> models.QuerySet[Any, Any]:
+        """One row and column that differs whenever any policy does, for use in other queries."""
+        # Not an aggregate in Django's eyes, which would group it.
+        total = Func(F("revision"), function="SUM", output_field=models.BigIntegerField())
+        return self.order_by().annotate(total=total).values("total")
+
+    def book(self) -> PolicyBook:
+        """All policies, ready to be applied."""
+        rows = list(self.all())
+        return PolicyBook(
+            audiences={row.audience: row.policy for row in rows if row.audience},
+            tenants={row.tenant: row.policy for row in rows if row.tenant},
+        )
+
+
+_known: tuple[object, PolicyBook] = (None, PolicyBook())
+
+
+def current_book() -> PolicyBook:
+    """The policies in force, where no query is made that could bring their fingerprint along."""
+    return book_for(SessionPolicy.objects.fingerprint().get()["total"])
+
+
+def book_for(fingerprint: object) -> PolicyBook:
+    """
+    The policies that a fingerprint stands for. They are read once in each process when it differs from the last.
+
+    Without any policy the fingerprint is ``None`` and nothing is read.
+    """
+    global _known
+    known = _known
+    if known[0] != fingerprint:
+        known = _known = (fingerprint, PolicyBook() if fingerprint is None else SessionPolicy.objects.book())
+    return known[1]
+
+
+class SessionPolicy(models.Model):
+    """
+    What an audience or a tenant says about sessions. An empty field is no say.
+
+    ``revision`` changes with each write. Processes see in the query that they make for each request anyway that the sum
+    of all revisions differs from the one they know, and read the policies anew.
+    """
+
+    audience = models.CharField(_("audience"), max_length=255, blank=True, help_text=_("An audience, or a tenant."))
+    tenant = models.CharField(_("tenant"), max_length=255, blank=True)
+    idle_timeout = models.DurationField(
+        _("idle timeout"), null=True, blank=True, help_text=_("Longest time without user activity.")
+    )
+    max_lifetime = models.DurationField(
+        _("maximum lifetime"), null=True, blank=True, help_text=_("Longest time since the password was last given.")
+    )
+    max_concurrent_sessions = models.PositiveIntegerField(
+        _("sessions at once"), null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("Per user.")
+    )
+    on_session_limit = models.CharField(
+        _("at that limit"),
+        max_length=20,
+        blank=True,
+        choices=[
+            ("end_oldest", _("end the oldest")),
+            ("end_least_active", _("end the least active")),
+            ("refuse", _("refuse the sign-in")),
+        ],
+    )
+    access_token_lifetime = models.DurationField(
+        _("access token lifetime"), null=True, blank=True, help_text=_("For an audience only.")
+    )
+    refresh_token_lifetime = models.DurationField(
+        _("refresh token lifetime"),
+        null=True,
+        blank=True,
+        help_text=_("For an audience only; from the next refresh on."),
+    )
+    rotate_refresh_tokens = models.BooleanField(
+        _("rotate refresh tokens"), null=True, blank=True, help_text=_("For an audience only.")
+    )
+    excluded_claims = models.JSONField(
+        _("excluded claims"),
+        default=list,
+        blank=True,
+        help_text=_("For an audience only: names of configured claims that stay out of its tokens."),
+    )
+    revision = models.PositiveIntegerField(default=_revision, editable=False)
+
+    objects = SessionPolicyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("session policy")
+        verbose_name_plural = _("session policies")
+        constraints = (
+            models.CheckConstraint(
+                condition=(Q(audience="") & ~Q(tenant="")) | (~Q(audience="") & Q(tenant="")),
+                name="jwt_sessions_policy_of_audience_or_tenant",
+            ),
+            models.UniqueConstraint(fields=["audience", "tenant"], name="jwt_sessions_one_policy_each"),
+        )
+
+    def __str__(self) -> str:
+        return f"tenant {self.tenant}" if self.tenant else f"audience {self.audience}"
+
+    def save(self, **kwargs: Any) -> None:
+        """Store the row under a new revision."""
+        self.revision = _revision()
+        if kwargs.get("update_fields") is not None:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "revision"}
+        super().save(**kwargs)
+
+    def clean(self) -> None:
+        """Refuse what makes no sense, by field."""
+        errors: dict[str, Any] = {}
+        if bool(self.audience) == bool(self.tenant):
+            errors["audience"] = _("Name an audience or a tenant, and not both.")
+        elif self.audience and self.audience not in conf.current().AUDIENCES:
+            errors["audience"] = _("This audience is not among AUDIENCES.")
+        for name in DURATIONS:
+            value = getattr(self, name)
+            if value is not None and not 1 <= value.total_seconds() <= conf.LONGEST.total_seconds():
+                errors[name] = _("From one second to 50 years.")
+        resolution = conf.current().ACTIVITY_RESOLUTION
+        if self.idle_timeout is not None and self.idle_timeout < resolution:
+            errors.setdefault("idle_timeout", _("Shorter than ACTIVITY_RESOLUTION."))
+        if self.idle_timeout is not None and self.max_lifetime is not None and self.idle_timeout > self.max_lifetime:
+            errors.setdefault("idle_timeout", _("Longer than the maximum lifetime."))
+        if not isinstance(self.excluded_claims, list) or not all(
+            isinstance(name, str) for name in self.excluded_claims
+        ):
+            errors["excluded_claims"] = _("A list of names.")
+        if self.tenant:
+            for name in AUDIENCE_FIELDS:
+                if getattr(self, name) not in (None, "", []):
+                    errors[name] = _("Only the policy of an audience has a say in this.")
+        if errors:
+            raise ValidationError(errors)
+
+    @property
+    def policy(self) -> Policy:
+        """What this row says, in the terms of :mod:`jwt_sessions.policies`."""
+        source = str(self)
+
+        def say(value: Any) -> Limit[Any] | None:
+            return None if value is None else Limit(value, source)
+
+        action, rotates = self.on_session_limit, self.rotate_refresh_tokens
+        return Policy(
+            idle_timeout=say(self.idle_timeout),
+            max_lifetime=say(self.max_lifetime),
+            max_concurrent_sessions=say(self.max_concurrent_sessions),
+            on_session_limit=say(conf.LIMIT_ACTIONS.index(action) if action else None),
+            access_token_lifetime=say(self.access_token_lifetime),
+            refresh_token_lifetime=say(self.refresh_token_lifetime),
+            rotate_refresh_tokens=say(None if rotates is None else int(not rotates)),
+            excluded_claims=frozenset(self.excluded_claims),
+        )

@@ -1,0 +1,48 @@
+"""Permissions for Django REST framework."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Self
+
+from django.utils import timezone
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from jwt_sessions.api.errors import TokenRefused
+from jwt_sessions.exceptions import RecentLoginRequired
+
+
+class RequireRecentLogin(BasePermission):
+    """
+    The password must have been given within ``max_age``: ``permission_classes = [RequireRecentLogin(timedelta(…))]``.
+
+    Otherwise the answer is 401 with the challenge of RFC 9470 §3, which names the age in seconds; ``reauthenticate/``
+    satisfies it.
+    """
+
+    def __init__(self, max_age: timedelta) -> None:
+        self.max_age = max_age
+
+    def __call__(self) -> Self:
+        # REST framework makes a permission by calling what stands in permission_classes.
+        return self
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        claims = getattr(request.auth, "claims", None)
+        if claims is None:
+            return False
+        if claims["auth_time"] + self.max_age.total_seconds() > timezone.now().timestamp():
+            return True
+        error = RecentLoginRequired(self.max_age)
+        request.token_refusal = error  # type: ignore[attr-defined]
+        raise TokenRefused(error)
+
+
+class RequireTenant(BasePermission):
+    """The access token must be for a tenant, which is ``request.auth.tenant`` then."""
+
+    message = "A token for a tenant is required."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return getattr(request.auth, "tenant", None) is not None
