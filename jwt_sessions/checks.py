@@ -16,6 +16,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from jwt_sessions import conf
+from jwt_sessions.tokens.access import RESERVED_CLAIMS
 from jwt_sessions.tokens.keys import ring
 
 LONG_ACCESS_TOKEN = timedelta(hours=1)
@@ -29,6 +30,16 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         Error(f"JWT_SESSIONS: {problem.message}", hint=problem.hint, obj=problem.key, id=problem.id)
         for problem in problems
     ]
+    if settings is not None:
+        messages += [
+            Error(
+                f"JWT_SESSIONS: {name!r} in CLAIMS is a reserved claim.",
+                hint="Give the claim another name.",
+                obj="CLAIMS",
+                id="jwt_sessions.E046",
+            )
+            for name in sorted(RESERVED_CLAIMS.intersection(settings.CLAIMS))
+        ]
     if settings is not None and not problems:
         try:
             ring()

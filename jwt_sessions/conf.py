@@ -75,6 +75,7 @@ class Settings:
     SOFT_EXPIRY: timedelta | None = _setting(None, values.lifetime_or_none, "E031")
     ALLOW_RENEWAL: bool = _setting(False, values.boolean, "E032")
     TENANTS: Callable[..., Iterable[Any]] | None = _setting(None, values.dotted_callable, "E033")
+    CLAIMS: Mapping[str, Callable[..., Any] | str] = _setting({}, values.claims, "E034")
     SESSION_CHECK: str = _setting("database", values.one_of(*SESSION_CHECKS), "E021")
     ACTIVITY_RESOLUTION: timedelta = _setting(timedelta(seconds=60), values.duration, "E022")
     LEEWAY: timedelta = _setting(timedelta(0), values.duration, "E023")

@@ -142,6 +142,25 @@ def dotted_callable(value: Any) -> Callable[..., Any] | None:
     return found  # type: ignore[no-any-return]
 
 
+def claims(value: Any) -> Mapping[str, Callable[..., Any] | str]:
+    """Claim names, each with a callable, the dotted path of one, or a path of attributes of the user."""
+    if not isinstance(value, dict) or not all(isinstance(name, str) and name for name in value):
+        raise Wrong("a dict of claim names")
+    return {name: _claim_source(source) for name, source in value.items()}
+
+
+def _claim_source(source: Any) -> Callable[..., Any] | str:
+    if callable(source):
+        return source  # type: ignore[no-any-return]
+    if not isinstance(source, str) or not all(part.isidentifier() for part in source.split(".")):
+        raise Wrong("a dict of claim names, each with the dotted path of a callable or of attributes of the user")
+    try:
+        found = import_string(source)
+    except ImportError:
+        return source
+    return found if callable(found) else source
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """So many (``count``) in so many seconds (``period``)."""

@@ -21,7 +21,7 @@ FLOORS = {
     "verbs": ("sessions",),
     "doors": (
         *("authentication", "middleware", "permissions", "urls", "well_known", "api", "admin", "management"),
-        *("apps", "checks", "receivers"),
+        *("apps", "checks", "claims", "receivers"),
     ),
 }
 HEIGHTS = {name: height for height, names in enumerate(FLOORS.values()) for name in names}

@@ -89,6 +89,10 @@ WRONG = {
             {"SAMESITE": "None", "SECURE": False},
         ],
     ),
+    "CLAIMS": (
+        "E034",
+        [["roles"], "roles", {1: "email"}, {"": "email"}, {"mail": 1}, {"mail": None}, {"mail": "e mail"}],
+    ),
     "CLIENT_IP": (
         "E026",
         [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing", "jwt_sessions.conf.ALGORITHMS"],

@@ -12,6 +12,7 @@ from jwt_sessions.exceptions import IssueDenied, IssueFailed
 from jwt_sessions.models import Session
 from jwt_sessions.policies import Deadlines, PolicyBook, deadlines, value_of
 from jwt_sessions.sessions.activity import is_due
+from jwt_sessions.sessions.configured_claims import configured_claims
 from jwt_sessions.sessions.verdict import tenant_deadlines
 from jwt_sessions.tokens import access
 from jwt_sessions.types import Draft, TokenRequest
@@ -49,8 +50,10 @@ def mint(
     """
     audience = asked.audience or session.audience
     limits = _deadlines(session, policies, asked, tenant_active_at, now)
-    lifetime = value_of(policies.applying(audience).access_token_lifetime) or timedelta(0)
+    of_audience = policies.applying(audience)
+    lifetime = value_of(of_audience.access_token_lifetime) or timedelta(0)
     draft = Draft("user", session.user, session, audience, asked.tenant, asked.client, lifetime)
+    draft.claims.update(configured_claims(draft, of_audience.excluded_claims))
     _ask_receivers(draft)
     expires_at = now + min(draft.expires_in, lifetime)
     if limits.next is not None:
