@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -24,15 +25,21 @@ TENANTS = ("acme", "globex")
 OWNERS = ("audience", *TENANTS)
 OUTCOMES = ("ok", "idle_timeout", "max_lifetime", "ended_by_user", "TENANT_IDLE", "TENANT_FORBIDDEN")
 BOUNDED = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=30,
     derandomize=True,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+owners = st.sampled_from(("audience", *OWNERS))
 tabs = st.sampled_from([None, *TENANTS])
-minutes = st.sampled_from([None, 2, 5, 10, 20])
+minutes = st.sampled_from([None, 5, 10, 20])
+pauses = st.builds(
+    lambda count, late: max(count * MINUTE + late, timedelta(0)),
+    st.integers(0, 6),
+    st.sampled_from([-SECOND, timedelta(0), SECOND]),
+)
 
 
 class OneSession:
@@ -86,7 +93,7 @@ class PoliciesChangeWhileTabsRefresh(RuleBasedStateMachine):
         super().__init__()
         self.travel = time_machine.travel(START, tick=False)
         self.clock = self.travel.start()
-        self.accepted = {"acme"}
+        self.accepted = set(TENANTS)
         self.idle = dict.fromkeys(OWNERS)
         self.lifetime = dict.fromkeys(OWNERS)
         self.settings = override_settings(
@@ -107,20 +114,21 @@ class PoliciesChangeWhileTabsRefresh(RuleBasedStateMachine):
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(owner=owners, idle=minutes, lifetime=minutes)
+    def begin(self, owner, idle, lifetime) -> None:
         SessionPolicy.objects.all().delete()
+        self.a_policy_is_set(owner, idle, lifetime, False)
         self.sign_in()
 
     def sign_in(self) -> None:
         self.pair = sessions.start(UserFactory(password=None))
         self.model = OneSession(self.now, self.accepted)
 
-    @rule(count=st.integers(1, 12), late=st.sampled_from([-SECOND, timedelta(0), SECOND]))
-    def time_passes(self, count: int, late: timedelta) -> None:
-        self.clock.shift(count * MINUTE + late)
+    @rule(pause=pauses)
+    def time_passes(self, pause: timedelta) -> None:
+        self.clock.shift(pause)
 
-    @rule(owner=st.sampled_from(OWNERS), idle=minutes, lifetime=minutes, in_bulk=st.booleans())
+    @rule(owner=owners, idle=minutes, lifetime=minutes, in_bulk=st.booleans())
     def a_policy_is_set(self, owner, idle, lifetime, in_bulk) -> None:
         self.idle[owner], self.lifetime[owner] = idle, lifetime
         says = {
@@ -141,14 +149,17 @@ class PoliciesChangeWhileTabsRefresh(RuleBasedStateMachine):
     def memberships_change(self, members) -> None:
         self.accepted = members
 
-    @rule()
-    def the_user_ends_it(self) -> None:
+    @rule(really=st.sampled_from([False, False, False, True]))
+    def the_user_ends_it(self, really) -> None:
+        if not really:
+            return
         self.model.judge(self.now, self.idle, self.lifetime, self.model.members)
         assert sessions.end(self.pair.session, reason="ended_by_user") == (self.model.ended is None)
         self.model.ended = self.model.ended or "ended_by_user"
 
-    @rule(tab=tabs, background=st.booleans())
-    def a_tab_refreshes(self, tab, background) -> None:
+    @rule(tab=tabs, background=st.booleans(), pause=pauses)
+    def a_tab_refreshes(self, tab, background, pause) -> None:
+        self.clock.shift(pause)
         expected = self.model.refresh(tab, background, self.now, self.idle, self.lifetime, self.accepted)
         PoliciesChangeWhileTabsRefresh.seen[expected] += 1
         try:
@@ -165,6 +176,37 @@ class PoliciesChangeWhileTabsRefresh(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 def test_policies_tenants_and_clocks_do_what_the_model_says():
-    PoliciesChangeWhileTabsRefresh.seen.clear()
     run_state_machine_as_test(PoliciesChangeWhileTabsRefresh, settings=BOUNDED)
+
+
+@pytest.mark.django_db
+def test_long_lives_of_sessions_meet_every_end_that_the_model_knows():
+    """The same machine on long walks of fixed seeds, which come by what short examples seldom do."""
+    PoliciesChangeWhileTabsRefresh.seen.clear()
+    for seed in range(12):
+        _walk(random.Random(seed), steps=60)
     assert {each for each in OUTCOMES if PoliciesChangeWhileTabsRefresh.seen[each] < 3} == set()
+
+
+def _walk(chance: random.Random, steps: int) -> None:
+    machine = PoliciesChangeWhileTabsRefresh()
+    limits = [None, 5, 10, 20]
+    try:
+        machine.begin(chance.choice(OWNERS), chance.choice(limits), chance.choice(limits))
+        for _step in range(steps):
+            pause = max(chance.randrange(7) * MINUTE + chance.choice([-SECOND, timedelta(0), SECOND]), timedelta(0))
+            match chance.randrange(12):
+                case 0:
+                    machine.a_policy_is_set(
+                        chance.choice(OWNERS), chance.choice(limits), chance.choice(limits), chance.random() < 0.5
+                    )
+                case 1:
+                    machine.a_policy_is_deleted(chance.choice(OWNERS))
+                case 2:
+                    machine.memberships_change(set(chance.sample(TENANTS, chance.randrange(3))))
+                case 3 if chance.random() < 0.3:
+                    machine.the_user_ends_it(really=True)
+                case _:
+                    machine.a_tab_refreshes(chance.choice([None, *TENANTS]), chance.random() < 0.5, pause)
+    finally:
+        machine.teardown()
