@@ -12,6 +12,9 @@ from django.test import override_settings
 
 from jwt_sessions.conf import LONGEST, Settings
 
+# Django's own checks of the models ask the database what it supports.
+pytestmark = pytest.mark.django_db
+
 CANARY = "CANARY-5f3759df"
 SECOND = timedelta(seconds=1)
 SHARED_CACHE = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://x"}}
