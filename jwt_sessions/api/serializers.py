@@ -99,14 +99,14 @@ class RefreshGrantSerializer(OAuthSerializer):
     background = serializers.BooleanField(required=False)
 
 
-class RenewSerializer(serializers.Serializer[Any]):
+class RenewSerializer(Parameters):
     """``POST renew/``."""
 
     tenantId = _tenant()  # noqa: N815
     background = serializers.BooleanField(required=False)
 
 
-class ReauthenticateSerializer(serializers.Serializer[Any]):
+class ReauthenticateSerializer(Parameters):
     """``POST reauthenticate/``."""
 
     password = _password()
