@@ -15,7 +15,7 @@ from jwt_sessions.sessions.activity import is_due
 from jwt_sessions.sessions.configured_claims import configured_claims
 from jwt_sessions.sessions.verdict import tenant_deadlines
 from jwt_sessions.tokens import access
-from jwt_sessions.types import Draft, TokenRequest
+from jwt_sessions.types import Draft, TokenPair, TokenRequest
 
 logger = logging.getLogger("jwt_sessions")
 
@@ -27,6 +27,19 @@ class AccessToken:
     text: str = field(repr=False)
     expires_in: int
     deadlines: Deadlines
+
+    def paired(self, refresh_token: str, session: Session, asked: TokenRequest, *, rotated: bool) -> TokenPair:
+        """What is handed back: this token and a refresh token (empty: none), with the session as it is stored."""
+        return TokenPair(
+            self.text,
+            refresh_token,
+            self.expires_in,
+            session,
+            self.deadlines.session_expires_at,
+            self.deadlines.idle_expires_at,
+            rotated=rotated,
+            tenant=asked.tenant,
+        )
 
 
 def mint(

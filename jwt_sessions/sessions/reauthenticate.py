@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from datetime import datetime
 
-from django.db import router, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -13,14 +12,15 @@ from django.views.decorators.debug import sensitive_variables
 from jwt_sessions import conf
 from jwt_sessions.client_info import client_info
 from jwt_sessions.exceptions import InvalidCredentials, InvalidToken, RenewalDisabled, TenantIdle
-from jwt_sessions.models import RefreshToken, Session
+from jwt_sessions.models import Session
 from jwt_sessions.models.lookup import Found, find
 from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.activity import note_tenant_activity
 from jwt_sessions.sessions.authorize import authorize
+from jwt_sessions.sessions.contention import ATTEMPTS
 from jwt_sessions.sessions.end import security_log
 from jwt_sessions.sessions.issue import mint
-from jwt_sessions.sessions.refresh import ATTEMPTS
+from jwt_sessions.sessions.refresh import store_rotation
 from jwt_sessions.sessions.sign_in import verify_password
 from jwt_sessions.sessions.start import new_token_row
 from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
@@ -80,24 +80,11 @@ def _begin_again(found: Found, asked: TokenRequest, now: datetime) -> TokenPair 
     access = mint(after, found.policies, asked, None, now)
     token = refresh_tokens.make(session.pk, after.generation)
     row = new_token_row(token, after, lifetime, asked.client, now)
-    with transaction.atomic(using=router.db_for_write(Session)):
-        won = Session.objects.advance(session, after)
-        if not won:
-            return None
-        RefreshToken.objects.supersede(session.pk, session.generation, now)
-        row.save(force_insert=True)
+    if not store_rotation(session, after, row, now):
+        return None
     if asked.tenant is not None:
         note_tenant_activity(session, asked.tenant, None, now)
-    return TokenPair(
-        access.text,
-        token.text,
-        access.expires_in,
-        after,
-        access.deadlines.session_expires_at,
-        access.deadlines.idle_expires_at,
-        rotated=True,
-        tenant=asked.tenant,
-    )
+    return access.paired(token.text, after, asked, rotated=True)
 
 
 @sensitive_variables()
@@ -119,10 +106,8 @@ def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None,
     if not conf.current().ALLOW_RENEWAL:
         raise RenewalDisabled
     user, token = authorize(access_token, background=background, for_renewal=True)
-    now, asked = (
-        timezone.now(),
-        TokenRequest(client_info(request), token.claims["aud"], tenant or token.tenant, background),
-    )
+    now = timezone.now()
+    asked = TokenRequest(client_info(request), token.claims["aud"], tenant or token.tenant, background)
     found = find(token.session.pk, tenant=asked.tenant)
     if found is None:
         raise InvalidToken
@@ -138,13 +123,4 @@ def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None,
         Session.objects.filter(pk=after.pk).update(tenants=after.tenants)
     if asked.tenant is not None and not (background and found.tenant_active_at):
         note_tenant_activity(after, asked.tenant, found.tenant_active_at, now)
-    return TokenPair(
-        access.text,
-        "",
-        access.expires_in,
-        after,
-        access.deadlines.session_expires_at,
-        access.deadlines.idle_expires_at,
-        rotated=False,
-        tenant=asked.tenant,
-    )
+    return access.paired("", after, asked, rotated=False)

@@ -30,6 +30,7 @@ from jwt_sessions.sessions.activity import (
     note_first_use,
     note_tenant_activity,
 )
+from jwt_sessions.sessions.contention import ATTEMPTS
 from jwt_sessions.sessions.end import record_end, security_log
 from jwt_sessions.sessions.issue import mint
 from jwt_sessions.sessions.start import issuable_audience, new_token_row
@@ -38,10 +39,6 @@ from jwt_sessions.sessions.verdict import auth_hash, tenant_is_idle, verdict
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.tokens.refresh import OpaqueToken
 from jwt_sessions.types import ClientInfo, TokenPair, TokenRequest
-
-# A race is lost once: the next look finds the winner's rotation. What is beyond that are deadlocks that the database
-# breaks by refusing somebody.
-ATTEMPTS = 5
 
 
 @sensitive_variables()
@@ -76,6 +73,7 @@ def refresh(
     if audience is not None:
         issuable_audience(audience)
     asked = TokenRequest(client_info(request), audience, tenant, background)
+    # A race is lost once: the next look finds the winner's rotation. Beyond that are what databases break off.
     for attempt in range(1, ATTEMPTS + 1):
         now = timezone.now()
         found, how = resolve(presented, now, tenant=tenant, request=request)
@@ -169,20 +167,11 @@ def _exchange(
     access = mint(after, found.policies, asked, found.tenant_active_at, now)
     if row is None:
         _store_use(session, after, how, now)
-    elif not _store_rotation(session, after, row, now):
+    elif not store_rotation(session, after, row, now):
         return None
     if asked.tenant is not None and not (asked.background and found.tenant_active_at):
         note_tenant_activity(session, asked.tenant, found.tenant_active_at, now)
-    return TokenPair(
-        access.text,
-        token.text,
-        access.expires_in,
-        after,
-        access.deadlines.session_expires_at,
-        access.deadlines.idle_expires_at,
-        rotated=rotates,
-        tenant=asked.tenant,
-    )
+    return access.paired(token.text, after, asked, rotated=rotates)
 
 
 def _next_row(
@@ -211,7 +200,8 @@ def _next_lifetime(current: RefreshToken, policy: Policy) -> timedelta | None:
     return min((lifetime for lifetime in (in_force, previous) if lifetime is not None), default=None)
 
 
-def _store_rotation(session: Session, after: Session, row: RefreshToken, now: datetime) -> bool:
+def store_rotation(session: Session, after: Session, row: RefreshToken, now: datetime) -> bool:
+    """Store the next generation of a session, unless another request changed the session first."""
     with transaction.atomic(using=router.db_for_write(Session)):
         won = Session.objects.advance(session, after)
         if won:

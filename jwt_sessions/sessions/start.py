@@ -103,16 +103,7 @@ def start(
         _tell_limit(user, policy, session, at_limit)
     security_log.info("session %s of user %s started", session.pk, user.pk)
     signals.session_started.send_robust(Session, session=session, user=user, request=request)
-    return TokenPair(
-        access.text,
-        token.text,
-        access.expires_in,
-        session,
-        access.deadlines.session_expires_at,
-        access.deadlines.idle_expires_at,
-        rotated=True,
-        tenant=tenant,
-    )
+    return access.paired(token.text, session, asked, rotated=True)
 
 
 def _tell_limit(user: AbstractBaseUser, policy: Policy, session: Session | None, ended: list[Session]) -> None:
