@@ -1,0 +1,110 @@
+"""Credentials: a client id and a secret that are exchanged for access tokens without a session."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from jwt_sessions import conf
+from jwt_sessions.models.primary import PrimaryQuerySet
+from jwt_sessions.models.uuid7 import uuid7
+from jwt_sessions.tokens.access import RESERVED_CLAIMS
+
+CREDENTIAL_NAME_LENGTH = 100
+
+
+class CredentialKind(models.TextChoices):
+    """Whom a credential acts for; the ``type`` of its access tokens."""
+
+    PERSONAL = "personal", _("personal")
+    API = "api", _("API")
+
+
+class CredentialQuerySet(PrimaryQuerySet["Credential"]):
+    """Statements over credentials."""
+
+    def owned_by(self, user: Any) -> CredentialQuerySet:
+        """The personal credentials of a user that were not revoked."""
+        return self.filter(user_id=user.pk, kind=CredentialKind.PERSONAL, revoked_at__isnull=True)
+
+    def mark_used(self, credential: Credential, seen_before: datetime, now: datetime) -> int:
+        """Write when it was last used, unless somebody has done so since ``seen_before``."""
+        unnoticed = Q(last_used_at__isnull=True) | Q(last_used_at__lte=seen_before)
+        return self.filter(unnoticed, pk=credential.pk).update(last_used_at=now)
+
+    def mark_revoked(self, credential: Credential, now: datetime) -> bool:
+        """Revoke it. Of several that do so at once one is told ``True``."""
+        return self.filter(pk=credential.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
+
+
+class Credential(models.Model):
+    """
+    A client id and a secret (RFC 6749 §2.3.1). Personal ones act for their owner, API ones for a tenant or for nobody.
+
+    The secret is 256 random bits, shown once; stored is its SHA-256.
+    """
+
+    client_id = models.UUIDField(_("client id"), primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(_("kind"), max_length=8, choices=CredentialKind.choices)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="jwt_credentials",
+        verbose_name=_("user"),
+        help_text=_("The owner of a personal credential."),
+    )
+    created_at = models.DateTimeField(_("created"))
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True, help_text=_("Empty: never."))
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+    may_introspect = models.BooleanField(
+        _("may introspect"),
+        default=False,
+        help_text=_("May ask about tokens at introspect/ and read the list of ended sessions at revoked.json."),
+    )
+    secret_hash = models.BinaryField(_("secret hash"), max_length=32, help_text=_("SHA-256 of the secret."))
+    name = models.CharField(_("name"), max_length=CREDENTIAL_NAME_LENGTH, help_text=_("What it is for."))
+    audience = models.CharField(_("audience"), max_length=255)
+    tenant = models.CharField(
+        _("tenant"), max_length=255, blank=True, help_text=_("The tenant that its tokens are for, if any.")
+    )
+    claims = models.JSONField(
+        _("claims"), default=dict, blank=True, help_text=_("Claims of its access tokens, as a JSON object.")
+    )
+
+    objects = CredentialQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("credential")
+        verbose_name_plural = _("credentials")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind=CredentialKind.PERSONAL, user__isnull=False)
+                | Q(kind=CredentialKind.API, user__isnull=True),
+                name="jwt_sessions_credential_owner",
+                violation_error_message=_("A personal credential has a user, an API credential has none."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.client_id})"
+
+    def clean(self) -> None:
+        """Audience and claims have to be such as can be issued."""
+        errors: dict[str, Any] = {}
+        if self.audience not in conf.current().AUDIENCES:
+            errors["audience"] = _("This audience is unknown.")
+        if not isinstance(self.claims, dict):
+            errors["claims"] = _("A JSON object.")
+        elif reserved := RESERVED_CLAIMS.intersection(self.claims):
+            errors["claims"] = _("Reserved names: %s.") % ", ".join(sorted(reserved))
+        if errors:
+            raise ValidationError(errors)
