@@ -260,7 +260,7 @@ def test_another_spelling_of_header_or_payload_is_refused():
 
 def test_a_token_longer_than_any_header_is_refused_unread(monkeypatch):
     seen = []
-    monkeypatch.setattr(access, "_verified_payload", lambda token, ring: seen.append(token))
+    monkeypatch.setattr(access, "_verified_payload", lambda token, *_: seen.append(token))
     assert is_refused("a" * 16385)
     assert seen == []
 

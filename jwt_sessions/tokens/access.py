@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,13 @@ RESERVED_CLAIMS = frozenset(
     ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "auth_time")  # RFC 7519, RFC 9068
     + ("sid", "type", "jwt_version", "gen", "tenantId", "softexp", "omitted")  # this package
 )
+
+# What the package itself relies on in a token of each type, with the type of the value.
+OWN_CLAIMS: Mapping[str, Mapping[str, type]] = {
+    "user": {"sid": str, "auth_time": int, "jwt_version": int, "gen": int},
+    "personal": {"client_id": str, "jwt_version": int},
+    "api": {"client_id": str},
+}
 
 _jws = PyJWS(algorithms=["ES256", "RS256", "EdDSA", "HS256"])
 _jws.register_algorithm("Ed25519", OKPAlgorithm())
@@ -71,25 +78,38 @@ def decode(token: str, now: datetime, *, check_expiry: bool = True, check_soft_e
         InvalidToken: Malformed, forged, or not meant for this issuer and its audiences.
         ExpiredToken: Genuine, but past ``exp``.
     """
+    settings = conf.current()
+    claims = verified_claims(token, ring())
+    check_claims(claims, settings.ISSUER, settings.AUDIENCES)
+    _check_own_claims(claims)
+    soft_expiry = claims.get("softexp") if check_soft_expiry else None
+    expires = claims["exp"] if soft_expiry is None else min(claims["exp"], soft_expiry)
+    check_times(claims, now, settings.LEEWAY, expires if check_expiry else None)
+    return claims
+
+
+def verified_claims(token: str, ring: KeyRing, types: tuple[str, ...] = ACCEPTED_TYPES) -> dict[str, Any]:
+    """
+    The claims of a token whose header and signature are right; what they say is not looked at.
+
+    Args:
+        token: The compact JWS.
+        ring: The keys that may have signed it. Only the key that the token names is tried, with its own algorithm.
+        types: Values of ``typ`` that are accepted, in lower case.
+
+    Raises:
+        InvalidToken: Malformed or forged.
+    """
     if len(token) > conf.MAX_HEADER_BYTES:
         raise InvalidToken
-    claims: dict[str, Any] = json.loads(_verified_payload(token, ring()))
-    _check_claims(claims)
-    settings = conf.current()
-    leeway = settings.LEEWAY.total_seconds()
-    moment = now.timestamp()
-    if claims["iat"] > moment + leeway or claims.get("nbf", 0) > moment + leeway:
-        raise InvalidToken
-    expires = min(claims["exp"], claims.get("softexp", claims["exp"])) if check_soft_expiry else claims["exp"]
-    if check_expiry and expires <= moment - leeway:
-        raise ExpiredToken
+    claims: dict[str, Any] = json.loads(_verified_payload(token, ring, types))
     return claims
 
 
 # A client sends the same token with each request until it expires, and a signature does not change its mind: what
 # was verified once under a ring is remembered. The key is the whole token, so another spelling of it is verified anew.
 @lru_cache(maxsize=4096)
-def _verified_payload(token: str, ring: KeyRing) -> bytes:
+def _verified_payload(token: str, ring: KeyRing, types: tuple[str, ...]) -> bytes:
     """The payload of a token whose header and signature are right. Raises InvalidToken, which is not remembered."""
     try:
         key = ring.by_kid[_kid(token)]
@@ -97,7 +117,7 @@ def _verified_payload(token: str, ring: KeyRing) -> bytes:
         header, payload = complete["header"], complete["payload"]
         if any(name in header for name in REFUSED_HEADERS):
             raise InvalidToken
-        if str(header.get("typ", "")).lower() not in ACCEPTED_TYPES:
+        if str(header.get("typ", "")).lower() not in types:
             raise InvalidToken
         # The signature covers the spelling of all but itself: no padding, white space or spare bits in it either.
         if base64url_encode(complete["signature"]).decode() != token.rpartition(".")[2]:
@@ -115,19 +135,50 @@ def _kid(token: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]
 
 
-def _check_claims(claims: dict[str, Any]) -> None:
-    settings = conf.current()
+def check_claims(claims: dict[str, Any], issuer: str, audiences: Collection[str]) -> None:
+    """
+    Look at the claims that every access token has (RFC 9068 §2.2, RFC 8725 §3.8 to §3.10).
+
+    Raises:
+        InvalidToken: A claim is missing or malformed, or the issuer or all audiences are others.
+    """
     audience = claims.get("aud")
-    audiences = audience if isinstance(audience, list) else [audience]
-    if claims.get("iss") != settings.ISSUER or not any(item in settings.AUDIENCES for item in audiences):
+    named = audience if isinstance(audience, list) else [audience]
+    if claims.get("iss") != issuer or not any(each in audiences for each in named if isinstance(each, str)):
         raise InvalidToken
-    if not all(isinstance(claims.get(name), str) and claims[name] for name in ("sub", "jti", "sid")):
+    if not all(isinstance(claims.get(name), str) and claims[name] for name in ("sub", "jti")):
         raise InvalidToken
-    if not all(type(claims.get(name)) is int for name in ("exp", "iat", "auth_time", "jwt_version", "gen")):
+    if not all(type(claims.get(name)) is int for name in ("exp", "iat")) or type(claims.get("nbf", 0)) is not int:
         raise InvalidToken
-    if claims.get("type") != "user" or type(claims.get("nbf", 0)) is not int:
+
+
+def check_times(claims: dict[str, Any], now: datetime, leeway: timedelta, expires: int | None) -> None:
+    """
+    Judge a token by the clock.
+
+    Args:
+        claims: Claims that passed :func:`check_claims`.
+        now: The moment to judge it at.
+        leeway: The clock skew that is accepted.
+        expires: When it expires, in seconds since the epoch; ``None``: expiry does not matter.
+
+    Raises:
+        InvalidToken: It is from the future.
+        ExpiredToken: It is past its expiry.
+    """
+    moment, skew = now.timestamp(), leeway.total_seconds()
+    if max(claims["iat"], claims.get("nbf", 0)) > moment + skew:
+        raise InvalidToken
+    if expires is not None and expires <= moment - skew:
+        raise ExpiredToken
+
+
+def _check_own_claims(claims: dict[str, Any]) -> None:
+    """Look at what this package puts into each type of token."""
+    required = OWN_CLAIMS.get(str(claims.get("type")))
+    if required is None or not all(type(claims.get(name)) is kind for name, kind in required.items()):
         raise InvalidToken
     try:
-        UUID(claims["sid"])
+        UUID(claims["sid"] if claims["type"] == "user" else claims["client_id"])
     except ValueError:
         raise InvalidToken from None
