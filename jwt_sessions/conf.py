@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from jwt_sessions import setting_values as values
 from jwt_sessions.setting_values import LONGEST, MAX_HEADER_BYTES, CookieSettings, Rate
+from jwt_sessions.trusted_issuers import TrustedIssuer, trusted_issuers
 
 __all__ = [
     "ALGORITHMS",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 ALGORITHMS = ("ES256", "RS256", "EdDSA", "Ed25519", "HS256")
-SESSION_CHECKS = ("database", "none")
+SESSION_CHECKS = ("database", "cache", "none")
 # What happens at a limit on sessions, the strictest first.
 LIMIT_ACTIONS = ("refuse", "end_least_active", "end_oldest")
 
@@ -77,13 +78,17 @@ class Settings:
     TENANTS: Callable[..., Iterable[Any]] | None = _setting(None, values.dotted_callable, "E033")
     CLAIMS: Mapping[str, Callable[..., Any] | str] = _setting({}, values.claims, "E034")
     SESSION_CHECK: str = _setting("database", values.one_of(*SESSION_CHECKS), "E021")
+    SESSION_CACHE: str = _setting("default", values.text, "E038")
     ACTIVITY_RESOLUTION: timedelta = _setting(timedelta(seconds=60), values.duration, "E022")
     LEEWAY: timedelta = _setting(timedelta(0), values.duration, "E023")
     MAX_ACCESS_TOKEN_BYTES: int = _setting(4096, values.token_bytes, "E024")
+    OPTIONAL_CLAIMS: tuple[str, ...] = _setting(["permissions", "roles"], values.strings, "E035")
+    TRUSTED_ISSUERS: Mapping[str, TrustedIssuer] = _setting({}, trusted_issuers, "E036")
     COOKIE: CookieSettings = _setting({}, values.cookie, "E025")
     CLIENT_IP: Callable[..., str | None] | None = _setting(None, values.dotted_callable, "E026")
     PASSWORD_CHANGE_ENDS_SESSIONS: bool = _setting(True, values.boolean, "E027")
     LOGIN_THROTTLE: Rate | None = _setting("10/min", values.rate, "E028")
+    EXCHANGE_SIMPLEJWT_TOKENS: bool = _setting(False, values.boolean, "E037")
 
     @property
     def default_audience(self) -> str:
@@ -135,6 +140,15 @@ def _combinations(settings: Settings) -> list[Problem]:
                 "The idle timeout is longer than the session can last.",
                 "Make IDLE_TIMEOUT shorter than MAX_SESSION_LIFETIME.",
                 "jwt_sessions.E044",
+            )
+        )
+    if settings.SESSION_CACHE not in django_settings.CACHES:
+        problems.append(
+            Problem(
+                "SESSION_CACHE",
+                "There is no such cache.",
+                "Name one of the keys of CACHES.",
+                "jwt_sessions.E048",
             )
         )
     if settings.SOFT_EXPIRY is not None and settings.ACCESS_TOKEN_LIFETIME["user"] <= settings.SOFT_EXPIRY:

@@ -122,6 +122,14 @@ class InvalidCredentials(JWTSessionsError):
     message = "No active account matches these credentials."
 
 
+class InvalidClient(JWTSessionsError):
+    """Wrong client id or secret, or a credential that is revoked, expired or not allowed to do this; all alike."""
+
+    code = "INVALID_CLIENT"
+    terminal = True
+    message = "Client authentication failed."
+
+
 class InvalidRequest(JWTSessionsError):
     """A parameter is missing, unknown or malformed; ``field`` names it."""
 
@@ -135,6 +143,12 @@ class InvalidRequest(JWTSessionsError):
 
 class UnsupportedGrantType(InvalidRequest):
     """The token endpoint does not know this ``grant_type`` (RFC 6749 §5.2)."""
+
+
+class UnsupportedTokenType(InvalidRequest):
+    """Tokens of this type cannot be revoked one by one (RFC 7009 §2.2.1)."""
+
+    message = "Revoke the credential instead: its access tokens end with it."
 
 
 class InvalidTarget(InvalidRequest):
@@ -152,6 +166,17 @@ class Throttled(JWTSessionsError):
 
     code = "THROTTLED"
     message = "Too many attempts."
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
+class IssuerUnavailable(JWTSessionsError):
+    """The keys of a trusted issuer are not known and cannot be fetched; try again after ``retry_after`` seconds."""
+
+    code = "ISSUER_UNAVAILABLE"
+    message = "The token cannot be verified at the moment."
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()

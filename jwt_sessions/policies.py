@@ -45,7 +45,7 @@ class Policy:
         max_lifetime: Longest time since the password was last given.
         max_concurrent_sessions: How many sessions a user may have.
         on_session_limit: Rank in :data:`LIMIT_ACTIONS` of what happens at that limit.
-        access_token_lifetime: Of a user's access tokens.
+        access_token_lifetime: Of access tokens; the settings have one for each type instead.
         refresh_token_lifetime: From issue.
         rotate_refresh_tokens: 0 where refresh tokens rotate, 1 where they need not.
         excluded_claims: Configured claims that stay out of access tokens.
@@ -101,7 +101,6 @@ def environment(settings: conf.Settings) -> Policy:
         max_lifetime=say(settings.MAX_SESSION_LIFETIME),
         max_concurrent_sessions=say(settings.MAX_CONCURRENT_SESSIONS),
         on_session_limit=say(LIMIT_ACTIONS.index(settings.ON_SESSION_LIMIT)),
-        access_token_lifetime=say(settings.ACCESS_TOKEN_LIFETIME["user"]),
         refresh_token_lifetime=say(settings.REFRESH_TOKEN_LIFETIME),
         rotate_refresh_tokens=say(0 if settings.ROTATE_REFRESH_TOKENS else 1),
     )
@@ -124,6 +123,12 @@ class PolicyBook:
             tenant: The tenant that a token is for: its idle timeout counts, and no other's.
         """
         return _applying(conf.current(), self, audience, tuple(tenants), tenant)
+
+    def access_token_lifetime(self, token_type: str, audience: str) -> timedelta:
+        """How long an access token lives: what the settings say for its type, or less if the audience's policy does."""
+        lifetime = conf.current().ACCESS_TOKEN_LIFETIME[token_type]
+        limit = self.audiences.get(audience, Policy()).access_token_lifetime
+        return lifetime if limit is None else min(lifetime, limit.value)
 
 
 # Both keys are the same objects until something changes, so that a request merges nothing.

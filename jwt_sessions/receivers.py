@@ -1,4 +1,4 @@
-"""What this package notices when a user is saved."""
+"""What this package notices when a user is saved, or a session deleted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import get_hasher, identify_hasher
 from django.db import models
-from django.db.models.signals import post_save, pre_save
+from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
+from django.utils import timezone
 
+from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Session
+from jwt_sessions.models import Credential, RevokedSession, Session, SessionPolicy, TokenVersion, stamps
 from jwt_sessions.sessions import end_all
 from jwt_sessions.sessions.verdict import auth_hash, fallback_auth_hashes
 
@@ -55,6 +57,43 @@ def end_sessions_of_inactive(
         return
     if update_fields is None or "is_active" in update_fields:
         end_all(instance, reason=EndReason.USER_INACTIVE)
+
+
+@receiver(post_save, dispatch_uid="jwt_sessions.end_sessions_of_changed_password")
+def end_sessions_of_changed_password(
+    instance: models.Model, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
+) -> None:
+    """
+    End the sessions of a user who is saved with a new password.
+
+    Each would be found dead at its next request. Services that ask no database have to be told, by ``revoked.json``.
+    """
+    # The raw password stands here from set_password() to the end of save(); a silent re-hash leaves None.
+    if not isinstance(instance, get_user_model()) or created or vars(instance).get("_password") is None:
+        return
+    stored = update_fields is None or "password" in update_fields
+    if stored and conf.current().PASSWORD_CHANGE_ENDS_SESSIONS:
+        end_all(instance, reason=EndReason.PASSWORD_CHANGED)
+
+
+@receiver(pre_delete, sender=Session, dispatch_uid="jwt_sessions.note_deleted_session")
+def note_deleted_session(instance: Session, using: str, **kwargs: Any) -> None:
+    """Keep the id of a session that is deleted, by itself or with its user, while it has valid access tokens."""
+    if instance.ended_at is None:
+        RevokedSession.objects.using(using).note([instance.pk], timezone.now())
+
+
+@receiver([post_save, post_delete], dispatch_uid="jwt_sessions.renew_stamps")
+def renew_stamps(instance: models.Model, using: str, **kwargs: Any) -> None:
+    """Let verdicts in the cache be forgotten when what they hang on is saved or deleted (``SESSION_CHECK="cache"``)."""
+    if isinstance(instance, (get_user_model(), TokenVersion)):
+        stamps.renew([stamps.user_stamp(instance.pk)], using)
+    elif isinstance(instance, Session):
+        stamps.renew([stamps.session_stamp(instance.pk)], using)
+    elif isinstance(instance, Credential):
+        stamps.renew([stamps.credential_stamp(instance.pk)], using)
+    elif isinstance(instance, SessionPolicy):
+        stamps.renew([stamps.POLICIES], using)
 
 
 def _is_outdated(encoded: str) -> bool:

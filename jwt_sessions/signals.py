@@ -2,9 +2,11 @@
 Signals of this package.
 
 ``pre_issue`` is sent before a token is signed and before anything is stored, outside any transaction of this
-package, with ``draft`` (:class:`jwt_sessions.types.Draft`). A receiver may add to ``draft.claims``, change
-``draft.expires_in``, or raise :class:`jwt_sessions.exceptions.IssueDenied`. Any other exception refuses the token
-too. Receivers run in the order in which they were connected.
+package, with ``draft`` (:class:`jwt_sessions.types.Draft`): at sign-in, refresh, renewal and re-authentication, for
+another tenant or audience, and when a credential is exchanged. Its sender is the ``Session`` model, or the
+``Credential`` model for a credential's token. A receiver may add to ``draft.claims``, change ``draft.expires_in``, or
+raise :class:`jwt_sessions.exceptions.IssueDenied`. Any other exception refuses the token too. Receivers run in the
+order in which they were connected.
 
 The others tell what has happened, after it was stored. An exception in a receiver is logged and changes nothing.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
-    from jwt_sessions.models import Session
+    from jwt_sessions.models import Credential, Session
 
 FAMILY_LENGTH = 50
 DEVICE_JOINT = " on "
@@ -62,26 +62,36 @@ class TokenRequest:
     background: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """A client id and secret as presented (RFC 6749 §2.3.1). The secret stays out of the ``repr``."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
 @dataclass(slots=True)
 class Draft:
     """
     A token about to be issued, as ``pre_issue`` receivers see it.
 
     Attributes:
-        token_type: "user".
-        user: The user that the token speaks for.
-        session: The session; not yet stored at sign-in.
+        token_type: "user", "personal" or "api".
+        user: The user that the token speaks for; ``None`` for an API credential.
+        credential: The credential that is exchanged, or ``None`` for a session's token.
+        session: The session, not yet stored at sign-in; ``None`` for a credential's token.
         audience: The audience the token is for.
         tenant: The tenant the token is for, or ``None``.
         client: What the request tells about the device.
+        expires_in: How long the token shall live, by default as the settings say for its type. It may be shortened
+            for "user", and set for the others; what lies past a deadline of the session or credential is cut.
         claims: Claims to add. Names that this package or RFC 7519 and 9068 define are reserved.
-        expires_in: How long the token shall live. May be shortened; a longer one than the lifetime of the settings
-            or than the session's deadlines is cut.
     """
 
     token_type: str
-    user: AbstractBaseUser
-    session: Session
+    user: AbstractBaseUser | None
+    credential: Credential | None
+    session: Session | None
     audience: str
     tenant: str | None
     client: ClientInfo
@@ -103,6 +113,7 @@ class TokenPair:
         idle_expires_at: When it ends unless it is used, or ``None``.
         rotated: Whether ``refresh_token`` is new with this answer.
         tenant: The tenant that the access token is for, or ``None``.
+        omitted: Optional claims that were left out because the token was too large.
     """
 
     access_token: str = field(repr=False)
@@ -113,8 +124,29 @@ class TokenPair:
     idle_expires_at: datetime | None
     rotated: bool
     tenant: str | None = None
+    omitted: tuple[str, ...] = ()
 
     @property
     def refresh_in(self) -> int:
         """When a keep-alive timer should refresh: 80 % of ``expires_in``, whole seconds, at least one."""
         return max(1, self.expires_in * 4 // 5)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialToken:
+    """
+    What the exchange of a credential hands back. The token stays out of its ``repr``.
+
+    Attributes:
+        access_token: The signed JWT.
+        expires_in: Its lifetime, whole seconds.
+        credential: The credential.
+        tenant: The tenant that the token is for, or ``None``.
+        omitted: Optional claims that were left out because the token was too large.
+    """
+
+    access_token: str = field(repr=False)
+    expires_in: int
+    credential: Credential
+    tenant: str | None = None
+    omitted: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from datetime import timedelta
 
 import pytest
@@ -64,6 +65,7 @@ WRONG = {
     "SOFT_EXPIRY": ("E031", NOT_LIFETIME),
     "ALLOW_RENEWAL": ("E032", NOT_BOOLEAN),
     "TENANTS": ("E033", [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing", ["acme"]]),
+    "SESSION_CACHE": ("E038", NOT_TEXT),
     "SESSION_CHECK": ("E021", [None, "Database", True, ["none"]]),
     "ACTIVITY_RESOLUTION": ("E022", NOT_DURATION),
     "LEEWAY": ("E023", NOT_DURATION),
@@ -92,6 +94,7 @@ WRONG = {
             {"SAMESITE": "None", "SECURE": False},
         ],
     ),
+    "OPTIONAL_CLAIMS": ("E035", NOT_STRINGS),
     "CLAIMS": (
         "E034",
         [["roles"], "roles", {1: "email"}, {"": "email"}, {"mail": 1}, {"mail": None}, {"mail": "e mail"}],
@@ -100,7 +103,12 @@ WRONG = {
         "E026",
         [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing", "jwt_sessions.conf.ALGORITHMS"],
     ),
+    "TRUSTED_ISSUERS": (
+        "E036",
+        [None, [], "https://a.example", {"": {}}, {1: {}}, {"a": None}, {"a": {}}, {"a": {"jwks": "http://a.example"}}],
+    ),
     "PASSWORD_CHANGE_ENDS_SESSIONS": ("E027", NOT_BOOLEAN),
+    "EXCHANGE_SIMPLEJWT_TOKENS": ("E037", NOT_BOOLEAN),
     "LOGIN_THROTTLE": (
         "E028",
         [10, "", "10", "10/", "/min", "0/min", "-1/min", "10/x", "10/min ", "1.5/s", "1" * 10 + "/s"],
@@ -125,6 +133,17 @@ def test_a_wrong_value_is_an_error_with_the_key_and_the_mend(key, check_id, valu
     assert key in message.msg
     assert message.hint.startswith("Set it to ")
     assert CANARY not in str(message)
+
+
+def test_an_exchange_without_simplejwt_is_an_error(monkeypatch):
+    assert ids({"EXCHANGE_SIMPLEJWT_TOKENS": True}) == []
+    for name in [name for name in sys.modules if name.startswith("rest_framework_simplejwt")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rest_framework_simplejwt", None)
+    (message,) = messages({"EXCHANGE_SIMPLEJWT_TOKENS": True})
+    assert (message.id, message.obj) == ("jwt_sessions.E047", "EXCHANGE_SIMPLEJWT_TOKENS")
+    assert "django-jwt-sessions[simplejwt]" in message.hint
+    assert ids({"EXCHANGE_SIMPLEJWT_TOKENS": False}) == []
 
 
 @pytest.mark.parametrize("key", ["ISUER", "issuer", "", 1, None, ("ISSUER",)])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jwt_sessions import sessions
-from jwt_sessions.checks import check_settings
+from jwt_sessions.checks import check_settings, check_size_of_claims
 from jwt_sessions.exceptions import IssueDenied, IssueFailed
 from jwt_sessions.models import Session, SessionPolicy
 from jwt_sessions.tokens import access
+from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -123,3 +124,51 @@ def test_a_reserved_name_is_an_error_of_the_checks_and_issues_no_token(user, jwt
 def test_a_wrong_value_is_an_error_of_the_checks(jwt_settings, value):
     jwt_settings(CLAIMS=value)
     assert [error.id for error in check_settings(None)] == ["jwt_sessions.E034"]
+
+
+def size_warnings():
+    return [message for message in check_size_of_claims(None) if message.id == "jwt_sessions.W011"]
+
+
+def test_a_check_warns_when_the_claims_of_a_sample_user_come_near_the_limit(user, jwt_settings):
+    jwt_settings(CLAIMS={"long": lambda user, draft: "x" * 1500})
+    assert size_warnings() == []
+    jwt_settings(MAX_ACCESS_TOKEN_BYTES=3000)
+    (warning,) = size_warnings()
+    assert warning.obj == "CLAIMS"
+    assert "3000" in warning.msg
+    sizes = [int(word) for word in warning.msg.split() if word.isdecimal()]
+    access_token = sessions.start(user).access_token
+    assert sizes[0] == len(access_token)
+
+
+def test_the_sample_is_a_superuser_where_there_is_one(user, jwt_settings):
+    jwt_settings(CLAIMS={"long": lambda user, draft: "x" * 4000 if user.is_superuser else ""})
+    assert size_warnings() == []
+    UserFactory(is_superuser=True)
+    assert len(size_warnings()) == 1
+
+
+def test_the_check_reads_nothing_without_claims_and_one_user_with_them(user, jwt_settings, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert size_warnings() == []
+    jwt_settings(CLAIMS={"mail": "email"})
+    with django_assert_num_queries(1):
+        assert size_warnings() == []
+
+
+@pytest.mark.parametrize("claims", [{"none": "no.such.attribute"}, {"broken": lambda user, draft: 1 / 0}])
+def test_the_check_is_silent_where_nothing_can_be_measured(user, jwt_settings, claims):
+    jwt_settings(CLAIMS=claims, MAX_ACCESS_TOKEN_BYTES=10)
+    assert size_warnings() == []
+
+
+def test_the_check_needs_no_table_and_no_user(db, jwt_settings, monkeypatch):
+    jwt_settings(CLAIMS={"mail": "email"}, MAX_ACCESS_TOKEN_BYTES=10)
+    assert size_warnings() == []
+
+    def fail(*args):
+        raise OperationalError("no such table")
+
+    with connection.execute_wrapper(fail):
+        assert size_warnings() == []

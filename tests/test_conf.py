@@ -47,6 +47,7 @@ def test_the_defaults_are_those_of_the_documentation():
             CLIENT_IP=None,
             PASSWORD_CHANGE_ENDS_SESSIONS=True,
             LOGIN_THROTTLE=Rate(10, 60),
+            EXCHANGE_SIMPLEJWT_TOKENS=False,
         )
     )
 

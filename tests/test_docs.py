@@ -105,12 +105,18 @@ def test_examples_are_python(page):
     ],
 )
 def test_examples_that_import_what_they_use_run(page, block):
-    """In an empty namespace, but for a ``user`` and a ``request`` where an example is about them."""
+    """
+    In an empty namespace, but for a ``user`` and a ``request`` where an example is about them.
+
+    An example of a test, which takes a ``user``, is run too.
+    """
     user = UserFactory()
     namespace = {"user": user, "request": RequestFactory().post("/"), "__name__": "example"}
     before = {name: list(signal.receivers) for name, signal in vars(signals).items() if hasattr(signal, "receivers")}
     try:
         exec(compile(block, str(page), "exec"), namespace)
+        for example in [each for name, each in namespace.items() if name.startswith("test_")]:
+            example(user)
     finally:
         for name, receivers in before.items():
             getattr(signals, name).receivers = receivers

@@ -185,8 +185,11 @@ def test_the_two_names_of_ed25519_are_one_algorithm(jwt_settings, pems, claims, 
     jwt_settings(ALGORITHM=signs, SIGNING_KEYS=[pems["EdDSA"]])
     token = access.encode(claims)
     assert jwt.get_unverified_header(token)["alg"] == signs
-    assert published()[0]["alg"] == signs
+    before = published()
     jwt_settings(ALGORITHM=reads)
+    # Verifiers that go by "alg" would refuse one of the two, or not know it.
+    assert "alg" not in before[0]
+    assert published() == before
     assert access.decode(token, timezone.now()) == claims
 
 
@@ -195,7 +198,7 @@ def test_the_first_key_signs_and_the_others_verify(jwt_settings, pems, rsa_key, 
     token = access.encode(claims)
     others = [public_pem(rsa_key.public_key()), pems["EdDSA"]]
     jwt_settings(ALGORITHM="ES256", SIGNING_KEYS=[pems["ES256"], *others])
-    assert [key["alg"] for key in published()] == ["ES256", "RS256", "EdDSA"]
+    assert [key.get("alg", key.get("crv")) for key in published()] == ["ES256", "RS256", "Ed25519"]
     assert keys.ring().signer.algorithm == "ES256"
     assert access.decode(token, timezone.now()) == claims
     jwt_settings(SIGNING_KEYS=[pems["ES256"]])

@@ -214,7 +214,7 @@ def test_idle_is_the_tenants_own_and_lifetime_and_concurrency_are_the_strictest(
     assert (policy.idle_timeout.value, policy.max_lifetime.value) == (idle * MINUTE, lifetime * MINUTE)
     assert (policy.max_concurrent_sessions and policy.max_concurrent_sessions.value) == sessions
     token = (2 if applying[0] == "reports" else 5) * MINUTE
-    assert policy.access_token_lifetime.value == token
+    assert BOOK.access_token_lifetime("user", applying[0]) == token
 
 
 def test_settings_are_a_policy_among_others(jwt_settings):

@@ -398,7 +398,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {
         "jwt_sessions/py.typed",
         "jwt_sessions/migrations/0001_initial.py",
-        "jwt_sessions/templates/admin/jwt_sessions/refreshtoken/issued.html",
+        "jwt_sessions/templates/admin/jwt_sessions/issued.html",
     } <= wanted
     assert wanted <= names
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"jwt_sessions", "django_jwt_sessions"}

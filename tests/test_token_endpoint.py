@@ -160,7 +160,7 @@ def test_an_audience_that_may_not_be_issued_is_an_invalid_target(device, grant_t
     response = send({**parameters, "grant_type": grant_type, name: "elsewhere"})
     body = response.json()
     assert response.status_code == 400
-    assert (body["error"], body["code"], body["field"]) == ("invalid_target", "INVALID_REQUEST", "audience")
+    assert (body["error"], body["code"], body["field"]) == ("invalid_target", "INVALID_REQUEST", name)
     assert device.refresh().status_code == 200
 
 

@@ -1,7 +1,15 @@
+from typing import Any
+
 from rest_framework import serializers
 
 from example_project.accounts.models import User
 from example_project.notes.models import Note
+
+
+class CallerSerializer(serializers.Serializer[Any]):
+    sub = serializers.CharField()
+    type = serializers.CharField()
+    tenant = serializers.CharField(allow_null=True)
 
 
 class UserSerializer(serializers.ModelSerializer[User]):

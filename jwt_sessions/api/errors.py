@@ -33,11 +33,14 @@ SHAPES: Mapping[type[exceptions.JWTSessionsError], Shape] = {
     exceptions.SessionLimit: Shape(403, 403, "access_denied"),
     exceptions.RenewalDisabled: Shape(404, 404, "invalid_request"),
     exceptions.InvalidCredentials: Shape(401, 400, "invalid_grant"),
+    exceptions.InvalidClient: Shape(401, 401, "invalid_client"),
+    exceptions.UnsupportedTokenType: Shape(400, 400, "unsupported_token_type"),
     exceptions.UnsupportedGrantType: Shape(400, 400, "unsupported_grant_type"),
     exceptions.InvalidTarget: Shape(400, 400, "invalid_target"),
     exceptions.CrossSiteRequest: Shape(403, 403, "invalid_request"),
     exceptions.InvalidRequest: Shape(400, 400, "invalid_request"),
     exceptions.Throttled: Shape(429, 429, "temporarily_unavailable"),
+    exceptions.IssuerUnavailable: Shape(503, 503, "temporarily_unavailable"),
     exceptions.IssueDenied: Shape(403, 403, "access_denied"),
     exceptions.IssueFailed: Shape(503, 503, "temporarily_unavailable"),
 }
@@ -82,10 +85,13 @@ def oauth_response(error: exceptions.JWTSessionsError) -> Response:
 
 
 def _with_headers(response: Response, error: exceptions.JWTSessionsError) -> Response:
-    if response.status_code == 401:
+    if isinstance(error, exceptions.InvalidClient):
+        # RFC 6749 §5.2 asks for the challenge where Basic was tried, RFC 9110 §15.5.2 with every 401.
+        response["WWW-Authenticate"] = 'Basic realm="OAuth 2 clients", charset="UTF-8"'
+    elif response.status_code == 401:
         bearer = not isinstance(error, exceptions.InvalidCredentials)
         response["WWW-Authenticate"] = challenge(error if bearer else None)
-    if isinstance(error, exceptions.Throttled):
+    if isinstance(error, exceptions.Throttled | exceptions.IssuerUnavailable):
         response["Retry-After"] = str(error.retry_after)
     return response
 
@@ -127,3 +133,18 @@ class TokenRefused(AuthenticationFailed):
 
     def get_full_details(self) -> Any:
         return {"detail": {"message": str(self.error), "code": self.error.code}}
+
+
+class TokenUnverified(APIException):
+    """
+    Whether an access token is good is not known for now, in the words of Django REST framework.
+
+    No :class:`TokenRefused`, which the framework answers with 401 or 403: to a client that is the token's fault.
+    """
+
+    def __init__(self, error: exceptions.IssuerUnavailable) -> None:
+        super().__init__()
+        self.status_code = shape_of(error).status
+        self.detail = cast(Any, {"detail": str(error), **details(error)})
+        # What the framework makes Retry-After of.
+        self.wait = error.retry_after

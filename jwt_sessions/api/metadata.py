@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.http import Http404, HttpResponseBase
 from django.urls import reverse
@@ -16,25 +16,30 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jwt_sessions import conf
+from jwt_sessions.api.tokens import TOKEN_EXCHANGE
 from jwt_sessions.api.views import Endpoint
 from jwt_sessions.tokens.keys import ring
 
 MAX_AGE = 300  # seconds
 
 
+def conditional(request: Request, document: dict[str, Any]) -> HttpResponseBase:
+    """A document with an ETag (RFC 9110 §8.8.3), or 304 for who has it already."""
+    etag = quote_etag(hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32])
+    response = Response(document, headers={"ETag": etag})
+    # None of the two answers None: there is a response to fall back on.
+    return get_conditional_response(request._request, etag, response=response) or response
+
+
 class MetadataEndpoint(Endpoint):
-    """A public document that may be cached, with an ETag (RFC 9110 §8.8.3)."""
+    """A public document that may be cached."""
 
     cache_control = f"public, max-age={MAX_AGE}"
 
     document: Callable[..., dict[str, Any]]
 
     def get(self, request: Request, **kwargs: str) -> HttpResponseBase:
-        document = self.document(**kwargs)
-        etag = quote_etag(hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32])
-        response = Response(document, headers={"ETag": etag})
-        # None of the two answers None: there is a response to fall back on.
-        return get_conditional_response(request._request, etag, response=response) or response
+        return conditional(request, self.document(**kwargs))
 
 
 class JWKSView(MetadataEndpoint):
@@ -48,23 +53,31 @@ class AuthorizationServerView(MetadataEndpoint):
     """
     Authorization server metadata (RFC 8414), where ``ISSUER`` is a URL.
 
-    For an issuer with a path, that path stands behind the well-known one (RFC 8414 §3.1).
+    For an issuer with a path, that path stands behind the well-known one, without a slash at its end (RFC 8414 §3.1).
+    With the slash it is found too: some clients leave it there. Nothing here follows the request's ``Host`` or what a
+    proxy says: a cache must not be made to hand out the endpoints of somebody else.
     """
 
     def document(self, issuer_path: str = "") -> dict[str, Any]:
         settings = conf.current()
         issuer = urlsplit(settings.ISSUER)
-        if not settings.issuer_is_url or issuer_path.rstrip("/") != issuer.path.rstrip("/"):
+        # Django has decoded the path of the request.
+        path = unquote(issuer.path)
+        if not settings.issuer_is_url or issuer_path not in (path, path.removesuffix("/")):
             raise Http404
         origin = f"{issuer.scheme}://{issuer.netloc}"
+        grants = ["password", "refresh_token", "client_credentials"]
         return {
             "issuer": settings.ISSUER,
             "token_endpoint": origin + reverse("jwt_sessions:token"),
-            "revocation_endpoint": origin + reverse("jwt_sessions:revoke"),
+            "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+            "grant_types_supported": grants + [TOKEN_EXCHANGE] * settings.EXCHANGE_SIMPLEJWT_TOKENS,
+            # Required (RFC 8414 §2) and not to be empty (§3.2), though there is no authorization endpoint that would
+            # answer: "none" is the registered type of an answer without code and token.
+            "response_types_supported": ["none"],
             "jwks_uri": origin + reverse("jwt_sessions:jwks"),
-            "grant_types_supported": ["password", "refresh_token"],
-            # Required by RFC 8414 §2; there is no authorization endpoint that would answer.
-            "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["none"],
+            "revocation_endpoint": origin + reverse("jwt_sessions:revoke"),
             "revocation_endpoint_auth_methods_supported": ["none"],
+            "introspection_endpoint": origin + reverse("jwt_sessions:introspect"),
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }

@@ -24,17 +24,32 @@ from jwt_sessions.models import Session
 def current_session(request: Request) -> Session:
     """The session that a request was authenticated by."""
     try:
-        return cast(sessions.VerifiedToken, request.auth).session
+        session = cast(sessions.VerifiedToken, request.auth).session
     except Session.DoesNotExist:
         # With SESSION_CHECK="none" nobody has looked until now.
         raise InvalidToken from None
+    if session is None:
+        raise InvalidToken
+    return session
 
 
-class OwnSessionsEndpoint(Endpoint):
-    """Base of the views that show a user's own sessions or act on them."""
+class OwnEndpoint(Endpoint):
+    """
+    Base of the views in which users manage what lets them in.
+
+    They take the token of a session alone: a credential that leaks must not make others or end sessions.
+    """
 
     authentication_classes = (JWTSessionAuthentication,)
     permission_classes = (IsAuthenticated,)
+
+    def check_permissions(self, request: Request) -> None:
+        super().check_permissions(request)
+        current_session(request)
+
+
+class OwnSessionsEndpoint(OwnEndpoint):
+    """Base of the views that show a user's own sessions or act on them."""
 
     def living(self, request: Request) -> list[Session]:
         return sessions.live_sessions(cast(AbstractBaseUser, request.user), timezone.now())

@@ -12,10 +12,13 @@ from jwt_sessions.models import Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 from jwt_sessions.policies import deadlines
 from jwt_sessions.sessions.end import policy_of
-from jwt_sessions.types import TokenPair, device_families
+from jwt_sessions.types import CredentialToken, TokenPair, device_families
 
 # Longer than any user name or password that makes sense, short enough to hash without harm.
 CREDENTIAL_LENGTH = 1024
+# RFC 8693 §3
+ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # a name, no secret
+REFRESH_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:refresh_token"  # noqa: S105
 
 
 def _text(max_length: int = 255, **options: Any) -> serializers.CharField:
@@ -33,6 +36,16 @@ class Parameters(serializers.Serializer[Any]):
         return f"<{type(self).__name__}>"
 
 
+class StrictParameters(Parameters):
+    """Parameters of which none may be unknown."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = set(data) - set(self.fields)
+        if unknown:
+            raise serializers.ValidationError({min(unknown): ["This parameter is unknown."]})
+        return super().to_internal_value(data)
+
+
 class DeviceNameSerializer(Parameters):
     """``PATCH sessions/<id>/``."""
 
@@ -43,7 +56,7 @@ def _tenant() -> serializers.CharField:
     return _text(required=False)
 
 
-class LoginSerializer(Parameters):
+class LoginSerializer(StrictParameters):
     """``POST login/``. The name of the user stands under the user model's ``USERNAME_FIELD``."""
 
     password = _password()
@@ -56,12 +69,6 @@ class LoginSerializer(Parameters):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         username = {get_user_model().USERNAME_FIELD: _text(CREDENTIAL_LENGTH)}
         return {**username, **super().get_fields()}
-
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = set(data) - set(self.fields)
-        if unknown:
-            raise serializers.ValidationError({min(unknown): ["This parameter is unknown."]})
-        return super().to_internal_value(data)
 
 
 class PresentedTokenField(serializers.Field[str, str, str, Any]):
@@ -99,6 +106,27 @@ class RefreshGrantSerializer(OAuthSerializer):
     background = serializers.BooleanField(required=False)
 
 
+class ClientCredentialsGrantSerializer(OAuthSerializer):
+    """``grant_type=client_credentials`` (RFC 6749 §4.4). Who the client is, is looked at elsewhere."""
+
+    audience = _text(required=False)
+    resource = _text(required=False)
+    tenantId = _tenant()  # noqa: N815
+
+
+class ExchangeGrantSerializer(OAuthSerializer):
+    """``grant_type=urn:ietf:params:oauth:grant-type:token-exchange`` (RFC 8693 §2.1), and what ``login/`` takes."""
+
+    subject_token = PresentedTokenField()
+    subject_token_type = serializers.ChoiceField([REFRESH_TOKEN_TYPE])
+    requested_token_type = serializers.ChoiceField([ACCESS_TOKEN_TYPE], required=False)
+    audience = _text(required=False)
+    resource = _text(required=False)
+    tenantId = _tenant()  # noqa: N815
+    device_name = _text(DEVICE_NAME_LENGTH, required=False)
+    delivery = serializers.ChoiceField(["body", "cookie"], required=False)
+
+
 class RenewSerializer(Parameters):
     """``POST renew/``."""
 
@@ -123,18 +151,28 @@ class TokenSerializer(OAuthSerializer):
 def token_answer(pair: TokenPair, *, with_refresh_token: bool) -> dict[str, Any]:
     """RFC 6749 §5.1, plus what a client needs to plan."""
     answer = {
-        "access_token": pair.access_token,
-        "token_type": "Bearer",
-        "expires_in": pair.expires_in,
+        **access_token_answer(pair),
         "refresh_in": pair.refresh_in,
         "session_id": str(pair.session.pk),
         "session_expires_at": utc(pair.session_expires_at),
         "idle_expires_at": utc(pair.idle_expires_at),
     }
-    if pair.tenant is not None:
-        answer["tenantId"] = pair.tenant
     if with_refresh_token:
         answer["refresh_token"] = pair.refresh_token
+    return answer
+
+
+def access_token_answer(token: TokenPair | CredentialToken) -> dict[str, Any]:
+    """What every token answer says of the access token; for a credential that is all (RFC 6749 §4.4.3)."""
+    answer: dict[str, Any] = {
+        "access_token": token.access_token,
+        "token_type": "Bearer",
+        "expires_in": token.expires_in,
+    }
+    if token.tenant is not None:
+        answer["tenantId"] = token.tenant
+    if token.omitted:
+        answer["omitted"] = list(token.omitted)
     return answer
 
 

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
-from rest_framework.authentication import get_authorization_header
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jwt_sessions import sessions
+from jwt_sessions import conf, sessions
 from jwt_sessions.api import cookies
+from jwt_sessions.api.clients import client_secret, required_client_secret
 from jwt_sessions.api.errors import challenge
 from jwt_sessions.api.serializers import (
+    ACCESS_TOKEN_TYPE,
+    ClientCredentialsGrantSerializer,
+    ExchangeGrantSerializer,
     LoginSerializer,
     PasswordGrantSerializer,
     ReauthenticateSerializer,
     RefreshGrantSerializer,
     RenewSerializer,
     TokenSerializer,
+    access_token_answer,
     token_answer,
 )
 from jwt_sessions.api.views import Endpoint, OAuthEndpoint, validated
-from jwt_sessions.authentication import is_background
-from jwt_sessions.exceptions import InvalidRequest, UnsupportedGrantType
+from jwt_sessions.authentication import bearer_token, is_background
+from jwt_sessions.exceptions import InvalidRequest, InvalidTarget, UnsupportedGrantType, UnsupportedTokenType
 from jwt_sessions.types import TokenPair
+
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  # RFC 8693 §2.1
 
 hides_locals = method_decorator(sensitive_variables(), name="post")
 
@@ -37,15 +44,29 @@ def _answer(pair: TokenPair, *, by_cookie: bool) -> Response:
     response = Response(token_answer(pair, with_refresh_token=not by_cookie))
     if by_cookie:
         cookies.set_refresh_cookie(response, pair.refresh_token, pair.session_expires_at, timezone.now())
-    # RFC 6749 §5.1 asks for both.
+    return _never_cached(response)
+
+
+def _never_cached(response: Response) -> Response:
+    # RFC 6749 §5.1 asks for this beside Cache-Control.
     response["Pragma"] = "no-cache"
     return response
 
 
 def _audience(parameters: dict[str, Any]) -> str | None:
-    """The audience asked for, also where it is called ``resource`` (RFC 8707 §2)."""
-    audience: str | None = parameters.get("audience") or parameters.get("resource")
-    return audience
+    """
+    The audience asked for, also where it is called ``resource`` (RFC 8707 §2).
+
+    Raises:
+        InvalidTarget: The resource is unknown, or not the audience that is asked for beside it.
+    """
+    audience: str | None = parameters.get("audience")
+    resource: str | None = parameters.get("resource")
+    if resource is not None and resource not in conf.current().AUDIENCES:
+        raise InvalidTarget("This resource is unknown.", field="resource")
+    if None not in (audience, resource) and audience != resource:
+        raise InvalidTarget("The resource is not the audience.", field="resource")
+    return audience or resource
 
 
 @hides_locals
@@ -75,7 +96,13 @@ class TokenView(OAuthEndpoint):
     """The token endpoint (RFC 6749 §3.2)."""
 
     def post(self, request: Request) -> Response:
-        grants = {"refresh_token": self._refresh, "password": self._password}
+        grants = {
+            "refresh_token": self._refresh,
+            "password": self._password,
+            "client_credentials": self._client_credentials,
+        }
+        if conf.current().EXCHANGE_SIMPLEJWT_TOKENS:
+            grants[TOKEN_EXCHANGE] = self._exchange
         grant_type = cast(dict[str, Any], request.data).get("grant_type")
         if not isinstance(grant_type, str) or not grant_type:
             raise InvalidRequest("grant_type is missing.", field="grant_type")
@@ -84,7 +111,27 @@ class TokenView(OAuthEndpoint):
         return grants[grant_type](request)
 
     @sensitive_variables()
+    def _client_credentials(self, request: Request) -> Response:
+        presented = required_client_secret(request)
+        parameters = validated(ClientCredentialsGrantSerializer, request)
+        token = sessions.exchange_credential(
+            presented,
+            request=request._request,
+            audience=_audience(parameters),
+            tenant=parameters.get("tenantId"),
+        )
+        return _never_cached(Response(access_token_answer(token)))
+
+    @sensitive_variables()
+    def _check_client(self, request: Request) -> None:
+        """A client that authenticates although it need not has to do so rightly (RFC 6749 §6)."""
+        presented = client_secret(request)
+        if presented is not None:
+            sessions.authenticate_client(presented, request=request._request)
+
+    @sensitive_variables()
     def _refresh(self, request: Request) -> Response:
+        self._check_client(request)
         parameters = validated(RefreshGrantSerializer, request)
         by_cookie = "refresh_token" not in parameters
         token = cookies.refresh_cookie(request._request) if by_cookie else parameters["refresh_token"]
@@ -103,11 +150,31 @@ class TokenView(OAuthEndpoint):
 
     @sensitive_variables()
     def _password(self, request: Request) -> Response:
+        self._check_client(request)
         parameters = validated(PasswordGrantSerializer, request)
         pair = sessions.sign_in(
             request._request, parameters["username"], parameters["password"], audience=_audience(parameters)
         )
         return _answer(pair, by_cookie=False)
+
+    @sensitive_variables()
+    def _exchange(self, request: Request) -> Response:
+        self._check_client(request)
+        parameters = validated(ExchangeGrantSerializer, request)
+        by_cookie = parameters.get("delivery") == "cookie"
+        if by_cookie:
+            # As at login/: a foreign site could bring a token of its own.
+            cookies.check_same_site(request._request)
+        pair = sessions.exchange_token(
+            parameters["subject_token"],
+            request=request._request,
+            audience=_audience(parameters),
+            tenant=parameters.get("tenantId"),
+            device_name=parameters.get("device_name", ""),
+        )
+        response = _answer(pair, by_cookie=by_cookie)
+        response.data["issued_token_type"] = ACCESS_TOKEN_TYPE
+        return response
 
 
 class BearerEndpoint(Endpoint):
@@ -173,7 +240,8 @@ class LogoutView(Endpoint):
             cookies.check_same_site(request._request)
             tokens = [cookie]
         for token in tokens:
-            sessions.sign_out(token, request=request._request)
+            with contextlib.suppress(UnsupportedTokenType):
+                sessions.sign_out(token, request=request._request)
         response = Response(status=204)
         cookies.clear_refresh_cookie(response)
         return response
@@ -189,5 +257,5 @@ class RevokeView(OAuthEndpoint):
 
 
 def _bearer_token(request: Request) -> str | None:
-    scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    token = bearer_token(request)
+    return None if token is None else token.decode("latin-1")

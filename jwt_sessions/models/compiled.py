@@ -6,9 +6,10 @@ Compiling costs Django several times what a database needs for a row by its key,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from django.conf import settings
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Expression, Field, QuerySet, sql
@@ -51,6 +52,45 @@ class Statement:
         with connection.cursor() as cursor:
             cursor.execute(self.sql, self.bind(values, connection))
             return int(cursor.rowcount)
+
+
+class Select(Statement):
+    """A SELECT of one row."""
+
+    def __init__(self, queryset: QuerySet[Any, Any], connection: BaseDatabaseWrapper) -> None:
+        compiler = queryset.query.get_compiler(connection=connection)
+        super().__init__(compiler.as_sql())
+        self.expressions = [expression for expression, _sql, _alias in compiler.select]
+
+    def fetch_one(self, connection: BaseDatabaseWrapper, **values: Any) -> list[Any] | None:
+        """The row as Python values, or ``None`` if there is none."""
+        with connection.cursor() as cursor:
+            cursor.execute(self.sql, self.bind(values, connection))
+            fetched = cursor.fetchone()
+        if fetched is None:
+            return None
+        row = list(fetched)
+        for position, expression, converters in self._converters(connection):
+            for convert in converters:
+                row[position] = convert(row[position], expression, connection)
+        return row
+
+    def _converters(self, connection: BaseDatabaseWrapper) -> Iterable[tuple[int, Any, list[Any]]]:
+        """What turns columns into Python values; bound to a connection and its time zone, so it is kept there."""
+        kept: dict[tuple[Select, bool], list[tuple[int, Any, list[Any]]]]
+        kept = connection.__dict__.setdefault("_jwt_sessions_converters", {})
+        key = (self, settings.USE_TZ)
+        if key not in kept:
+            found = (
+                (
+                    position,
+                    expression,
+                    connection.ops.get_db_converters(expression) + expression.get_db_converters(connection),
+                )
+                for position, expression in enumerate(self.expressions)
+            )
+            kept[key] = [entry for entry in found if entry[2]]
+        return kept[key]
 
 
 def slot(model: type[models.Model], name: str) -> Slot:

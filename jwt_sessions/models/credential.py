@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions import conf
+from jwt_sessions.models import stamps
 from jwt_sessions.models.primary import PrimaryQuerySet
 from jwt_sessions.models.uuid7 import uuid7
 from jwt_sessions.tokens.access import RESERVED_CLAIMS
@@ -40,7 +41,9 @@ class CredentialQuerySet(PrimaryQuerySet["Credential"]):
 
     def mark_revoked(self, credential: Credential, now: datetime) -> bool:
         """Revoke it. Of several that do so at once one is told ``True``."""
-        return self.filter(pk=credential.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
+        revoked = self.filter(pk=credential.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
+        stamps.renew([stamps.credential_stamp(credential.pk)], self.db)
+        return revoked
 
 
 class Credential(models.Model):
@@ -98,13 +101,20 @@ class Credential(models.Model):
         return f"{self.name} ({self.client_id})"
 
     def clean(self) -> None:
-        """Audience and claims have to be such as can be issued."""
-        errors: dict[str, Any] = {}
-        if self.audience not in conf.current().AUDIENCES:
-            errors["audience"] = _("This audience is unknown.")
+        """Claims have to be such as can be stored and issued. The audience is judged at each exchange."""
         if not isinstance(self.claims, dict):
-            errors["claims"] = _("A JSON object.")
-        elif reserved := RESERVED_CLAIMS.intersection(self.claims):
-            errors["claims"] = _("Reserved names: %s.") % ", ".join(sorted(reserved))
-        if errors:
-            raise ValidationError(errors)
+            raise ValidationError({"claims": _("A JSON object.")})
+        if not _is_plain_json(self.claims):
+            raise ValidationError({"claims": _("JSON without NaN, infinities, NUL or lone surrogates.")})
+        if reserved := RESERVED_CLAIMS.intersection(self.claims):
+            raise ValidationError({"claims": _("Reserved names: %s.") % ", ".join(sorted(reserved))})
+
+
+def _is_plain_json(value: object) -> bool:
+    """Whether a value is JSON that every database can store: Python also takes what RFC 8259 has no word for."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return "\\u0000" not in text

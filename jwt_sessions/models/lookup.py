@@ -1,22 +1,20 @@
-"""The one query of a request: a session with its user and token version, and for a refresh its current token."""
+"""The one query of a request: a session or a credential, with its user and token version."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, models, router
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BigIntegerField, DateTimeField, QuerySet, Subquery, Value
 
-from jwt_sessions.models.compiled import Statement, slot
+from jwt_sessions.models.compiled import Select, slot
+from jwt_sessions.models.credential import Credential
 from jwt_sessions.models.refresh_token import RefreshToken
 from jwt_sessions.models.session import Session
 from jwt_sessions.models.session_policy import SessionPolicy, book_for
@@ -67,9 +65,10 @@ def find(session_id: UUID, *, tenant: str | None = None, with_token: bool = Fals
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a sign-in needs to know of a user: the token version, and the policies in force."""
+    """What a sign-in needs to know of a user: token version, re-authentication mark, and the policies in force."""
 
     jwt_version: int
+    reauthenticate_after: datetime | None
     policies: PolicyBook
 
 
@@ -77,8 +76,9 @@ def find_account(user: AbstractBaseUser) -> Account:
     """Read it, in one query."""
     fingerprint = Subquery(SessionPolicy.objects.fingerprint(), output_field=BigIntegerField(null=True))
     users = get_user_model()._base_manager.using(router.db_for_write(Session)).filter(pk=user.pk)
-    row = users.values_list("jwt_token_version__jwt_version", fingerprint).first() or (None, None)
-    return Account(row[0] or 0, book_for(row[1]))
+    columns = ("jwt_token_version__jwt_version", "jwt_token_version__reauthenticate_after", fingerprint)
+    version, mark, policies = users.values_list(*columns).first() or (None, None, None)
+    return Account(version or 0, mark, book_for(policies))
 
 
 def _names(model: type[models.Model]) -> list[str]:
@@ -122,43 +122,51 @@ def _queryset(alias: str, with_clock: bool, with_token: bool) -> QuerySet[Sessio
 
 
 @cache
-def _statement(alias: str, with_clock: bool, with_token: bool) -> _Select:
-    return _Select(_queryset(alias, with_clock, with_token), connections[alias])
+def _statement(alias: str, with_clock: bool, with_token: bool) -> Select:
+    return Select(_queryset(alias, with_clock, with_token), connections[alias])
 
 
-class _Select(Statement):
-    """A SELECT of one row."""
+@dataclass(frozen=True, slots=True)
+class FoundCredential:
+    """
+    A credential and what decides about it.
 
-    def __init__(self, queryset: QuerySet[Session, Any], connection: BaseDatabaseWrapper) -> None:
-        compiler = queryset.query.get_compiler(connection=connection)
-        super().__init__(compiler.as_sql())
-        self.expressions = [expression for expression, _sql, _alias in compiler.select]
+    Attributes:
+        credential: The credential, with ``credential.user`` loaded if it has one.
+        jwt_version: The token version of its owner; 0 for an API credential.
+        policies: The policies in force.
+    """
 
-    def fetch_one(self, connection: BaseDatabaseWrapper, **values: Any) -> list[Any] | None:
-        with connection.cursor() as cursor:
-            cursor.execute(self.sql, self.bind(values, connection))
-            fetched = cursor.fetchone()
-        if fetched is None:
-            return None
-        row = list(fetched)
-        for position, expression, converters in self._converters(connection):
-            for convert in converters:
-                row[position] = convert(row[position], expression, connection)
-        return row
+    credential: Credential
+    jwt_version: int
+    policies: PolicyBook
 
-    def _converters(self, connection: BaseDatabaseWrapper) -> Iterable[tuple[int, Any, list[Any]]]:
-        """What turns columns into Python values; bound to a connection and its time zone, so it is kept there."""
-        kept: dict[tuple[_Select, bool], list[tuple[int, Any, list[Any]]]]
-        kept = connection.__dict__.setdefault("_jwt_sessions_converters", {})
-        key = (self, settings.USE_TZ)
-        if key not in kept:
-            found = (
-                (
-                    position,
-                    expression,
-                    connection.ops.get_db_converters(expression) + expression.get_db_converters(connection),
-                )
-                for position, expression in enumerate(self.expressions)
-            )
-            kept[key] = [entry for entry in found if entry[2]]
-        return kept[key]
+
+def find_credential(client_id: UUID) -> FoundCredential | None:
+    """Read a credential by its client id, in one query."""
+    connection = connections[router.db_for_write(Credential)]
+    row = _credential_statement(connection.alias).fetch_one(connection, client_id=client_id)
+    if row is None:
+        return None
+    user_model = get_user_model()
+    names, user_names = _names(Credential), _names(user_model)
+    user_at, version_at = len(names), len(names) + len(user_names)
+    credential = Credential.from_db(connection.alias, names, row[:user_at])
+    if credential.user_id is not None:
+        credential.user = user_model.from_db(connection.alias, user_names, row[user_at:version_at])
+    version, fingerprint = row[version_at:]
+    return FoundCredential(credential, version or 0, book_for(fingerprint))
+
+
+@cache
+def _credential_statement(alias: str) -> Select:
+    fingerprint = Subquery(SessionPolicy.objects.fingerprint(), output_field=BigIntegerField(null=True))
+    columns = [
+        *_names(Credential),
+        *(f"user__{name}" for name in _names(get_user_model())),
+        "user__jwt_token_version__jwt_version",
+        "policies_fingerprint",
+    ]
+    credentials = Credential.objects.using(alias).annotate(policies_fingerprint=fingerprint)
+    credentials = credentials.filter(pk=slot(Credential, "client_id"))
+    return Select(credentials.values_list(*columns), connections[alias])

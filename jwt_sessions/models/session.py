@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
+from jwt_sessions.models import stamps
 from jwt_sessions.models.compiled import Slot, Statement, slot, update
 from jwt_sessions.models.primary import PrimaryQuerySet
 from jwt_sessions.models.session_policy import SessionPolicy
@@ -74,16 +75,23 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         connection = connections[self.db]
         statement = _advance(connection.alias, "last_active_at" in _changes(seen, after))
         seen_values = {"seen_generation": seen.generation, "seen_auth_hash": bytes(seen.auth_hash)}
-        return statement.execute({**vars(after), **seen_values}, connection) == 1
+        won = statement.execute({**vars(after), **seen_values}, connection) == 1
+        if won:
+            stamps.renew([stamps.session_stamp(seen.pk)], self.db)
+        return won
 
     def carry_over(self, seen: Session, after: Session) -> int:
         """Replace what hangs on SECRET_KEY and on memberships, and note the activity that comes with it."""
         marked = self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))
-        return marked.update(auth_hash=after.auth_hash, **_changes(seen, after))
+        changed = marked.update(auth_hash=after.auth_hash, **_changes(seen, after))
+        stamps.renew([stamps.session_stamp(seen.pk)], self.db)
+        return changed
 
     def mark_ended(self, session_ids: Collection[UUID], reason: EndReason, now: datetime) -> int:
         """Write the end of those not ended yet, and answer how many these were."""
-        return self.filter(pk__in=session_ids, ended_at__isnull=True).update(ended_at=now, end_reason=reason)
+        ended = self.filter(pk__in=session_ids, ended_at__isnull=True).update(ended_at=now, end_reason=reason)
+        stamps.renew(map(stamps.session_stamp, session_ids), self.db)
+        return ended
 
     def mark_used(self, session_id: UUID, generation: int, now: datetime) -> int:
         """Note the first use of a generation; it ends the grace of the one before in a while."""

@@ -13,6 +13,7 @@ from django.db.models import F, Func, Q
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf
+from jwt_sessions.models import stamps
 from jwt_sessions.models.primary import PrimaryQuerySet
 from jwt_sessions.policies import Limit, Policy, PolicyBook
 
@@ -31,14 +32,18 @@ class SessionPolicyQuerySet(PrimaryQuerySet["SessionPolicy"]):
 
     def update(self, **changes: Any) -> int:
         """Change rows, and their revision with them."""
-        return super().update(**{"revision": _revision(), **changes})
+        changed = super().update(**{"revision": _revision(), **changes})
+        stamps.renew([stamps.POLICIES], self.db)
+        return changed
 
     def bulk_create(self, objs: Iterable[SessionPolicy], *args: Any, **kwargs: Any) -> list[SessionPolicy]:
         """As Django's, with a revision of their own for rows that are updated by it."""
         policies = list(objs)
         for policy in policies:
             policy.revision = _revision()
-        return super().bulk_create(policies, *args, **kwargs)
+        created = super().bulk_create(policies, *args, **kwargs)
+        stamps.renew([stamps.POLICIES], self.db)
+        return created
 
     def fingerprint(self) -> models.QuerySet[Any, Any]:
         """One row and column that differs whenever any policy does, for use in other queries."""

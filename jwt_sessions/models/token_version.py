@@ -10,6 +10,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
+from jwt_sessions.models import stamps
 from jwt_sessions.models.primary import PrimaryQuerySet
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class TokenVersionQuerySet(PrimaryQuerySet["TokenVersion"]):
     def _write(self, user: AbstractBaseUser, changes: dict[str, object], first: dict[str, object]) -> None:
         row = self.filter(pk=user.pk)
         if row.update(**changes):
+            stamps.renew([stamps.user_stamp(user.pk)], self.db)
             return
         try:
             with transaction.atomic(using=self.db):
@@ -41,6 +43,7 @@ class TokenVersionQuerySet(PrimaryQuerySet["TokenVersion"]):
         except IntegrityError:
             # Another writer made the row in between.
             row.update(**changes)
+        stamps.renew([stamps.user_stamp(user.pk)], self.db)
 
 
 class TokenVersion(models.Model):

@@ -10,7 +10,8 @@ from django.db import OperationalError, connections, router, transaction
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Session, TenantActivity
+from jwt_sessions.models import Credential, Session, TenantActivity
+from jwt_sessions.sessions.contention import insistently
 from jwt_sessions.sessions.end import record_end
 
 logger = logging.getLogger("jwt_sessions")
@@ -38,6 +39,18 @@ def note_tenant_activity(session: Session, tenant: str, active_at: datetime | No
     """Note that the user was there for a tenant; written at most once per ``ACTIVITY_RESOLUTION``."""
     if active_at is None or is_due(active_at, now):
         _write(lambda: TenantActivity.objects.note(session.pk, tenant, now))
+
+
+def note_credential_use(credential: Credential, now: datetime) -> None:
+    """Note that a credential was used; written at most once per ``ACTIVITY_RESOLUTION``."""
+    if credential.last_used_at is None or is_due(credential.last_used_at, now):
+        seen_before = now - conf.current().ACTIVITY_RESOLUTION
+        try:
+            insistently(lambda: Credential.objects.mark_used(credential, seen_before, now))
+        except OperationalError:
+            if connections[router.db_for_write(Credential)].in_atomic_block:
+                raise
+            logger.warning("the use of a credential could not be written")
 
 
 def note_end(session: Session, reason: EndReason, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -16,11 +17,13 @@ from django.utils.functional import cached_property
 from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import conf
-from jwt_sessions.exceptions import ExpiredToken, InvalidToken, SessionEnded, TenantIdle
-from jwt_sessions.models import Session
-from jwt_sessions.models.lookup import find
+from jwt_sessions.exceptions import InvalidToken, SessionEnded
+from jwt_sessions.models import Credential, Session
+from jwt_sessions.models.lookup import Found, find, find_credential
+from jwt_sessions.principal import Principal
 from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use, note_tenant_activity
-from jwt_sessions.sessions.verdict import tenant_is_idle, verdict
+from jwt_sessions.sessions.remembered import Memory
+from jwt_sessions.sessions.verdict import credential_token_lives, refusal
 from jwt_sessions.tokens import access
 
 
@@ -30,21 +33,27 @@ class VerifiedToken:
 
     Attributes:
         claims: The claims, read-only.
-        session: The session. With ``SESSION_CHECK="none"`` it is read when asked for, and may be gone.
+        session: The session; ``None`` for the token of a credential. Unless ``SESSION_CHECK`` is "database" it is read
+            when asked for, and may be gone.
+        credential: The credential of a token of the type "personal" or "api", else ``None``. Where it was not read it
+            is ``None`` too.
         tenant: The ``tenantId`` claim, or ``None``.
     """
 
-    def __init__(self, claims: Mapping[str, Any], session: Session | None) -> None:
+    def __init__(
+        self, claims: Mapping[str, Any], session: Session | None = None, credential: Credential | None = None
+    ) -> None:
         self.claims = MappingProxyType(claims) if isinstance(claims, dict) else claims
+        self.credential = credential
         if session is not None:
             self.session = session
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} sid={self.claims['sid']}>"
+        return f"<{type(self).__name__} jti={self.claims['jti']}>"
 
     @cached_property
-    def session(self) -> Session:
-        return Session.objects.get(pk=self.claims["sid"])
+    def session(self) -> Session | None:
+        return Session.objects.get(pk=self.claims["sid"]) if self.claims["type"] == "user" else None
 
     @property
     def tenant(self) -> str | None:
@@ -53,11 +62,53 @@ class VerifiedToken:
 
 
 @sensitive_variables()
-def authorize(
-    token: str, *, background: bool = False, for_renewal: bool = False, open_tenant: bool = False
-) -> tuple[AbstractBaseUser, VerifiedToken]:
+def authorize(token: str, *, background: bool = False) -> tuple[Any, VerifiedToken]:
     """
-    The user and the verified token of a request: one read, and with ``SESSION_CHECK="none"`` none.
+    Who a request acts for, and its verified token.
+
+    One read; none with ``SESSION_CHECK="none"``, nor with "cache" while the cache knows that nothing has changed.
+
+    Args:
+        token: The access token as presented.
+        background: The client acts by itself: no sign of the user.
+
+    Returns:
+        The user; for the token of an API credential a :class:`jwt_sessions.principal.Principal`, which has no row.
+
+    Raises:
+        InvalidToken, ExpiredToken: See :func:`jwt_sessions.tokens.access.decode`. A credential's token is invalid once
+            the credential was revoked, or its owner deactivated or given another version.
+        SessionEnded: The token is good but its session is over; the end is stored if it was not yet.
+        TenantIdle: The session lives, but nobody was active for the token's tenant for too long.
+    """
+    now = timezone.now()
+    claims = access.decode(token, now)
+    check = conf.current().SESSION_CHECK
+    if check == "none":
+        return _by_claims(claims), VerifiedToken(claims)
+    memory = Memory(claims) if check == "cache" else None
+    if memory is not None and memory.says_yes(now, background=background):
+        return memory.user or Principal(claims), VerifiedToken(claims)
+    if claims["type"] == "user":
+        found = _checked(claims, now, background=background)
+        if memory is not None:
+            memory.keep_session(found, now, background=background)
+        return found.session.user, VerifiedToken(claims, found.session)
+    by_credential = find_credential(UUID(claims["client_id"]))
+    if by_credential is None or not credential_token_lives(claims, by_credential, now):
+        raise InvalidToken
+    if memory is not None:
+        memory.keep_credential(by_credential)
+    credential = by_credential.credential
+    return credential.user or Principal(claims), VerifiedToken(claims, credential=credential)
+
+
+@sensitive_variables()
+def authorize_session(
+    token: str, *, background: bool = False, for_renewal: bool = False, open_tenant: bool = False
+) -> tuple[Session, VerifiedToken]:
+    """
+    The session and the verified access token of somebody who wants something of the session itself. One read.
 
     Args:
         token: The access token as presented.
@@ -66,38 +117,38 @@ def authorize(
         open_tenant: Accept a token whose tenant has gone idle, to give the password for it again.
 
     Raises:
-        InvalidToken, ExpiredToken: See :func:`jwt_sessions.tokens.access.decode`.
-        SessionEnded: The token is good but its session is over; the end is stored if it was not yet.
-        TenantIdle: The session lives, but nobody was active for the token's tenant for too long.
+        InvalidToken: As :func:`authorize`; and the token of a credential has no session.
+        ExpiredToken, SessionEnded, TenantIdle: As :func:`authorize`.
     """
     now = timezone.now()
     claims = access.decode(token, now, check_soft_expiry=not for_renewal)
-    tenant = claims.get("tenantId")
-    if conf.current().SESSION_CHECK == "none":
-        return _user_by_claim(claims), VerifiedToken(claims, None)
-    found = find(UUID(claims["sid"]), tenant=tenant)
-    if found is None or str(found.session.user.pk) != claims["sub"] or claims["gen"] > found.session.generation:
+    if claims["type"] != "user":
         raise InvalidToken
-    session = found.session
-    reason = verdict(session, found.jwt_version, found.policy(), now)
-    if reason is not None:
-        note_end(session, reason, now)
-        raise SessionEnded(reason)
-    if claims["gen"] < session.oldest_generation:
-        # The password was given again since; who did that holds a newer token.
-        raise ExpiredToken
-    if tenant is not None and not open_tenant and tenant_is_idle(found, tenant, now):
-        raise TenantIdle
-    note_first_use(session, claims["gen"], now)
+    session = _checked(claims, now, background=background, open_tenant=open_tenant).session
+    return session, VerifiedToken(claims, session)
+
+
+def _checked(claims: Mapping[str, Any], now: datetime, *, background: bool = False, open_tenant: bool = False) -> Found:
+    """The session of a token, found living; what its request leaves behind is noted."""
+    tenant = claims.get("tenantId")
+    found = find(UUID(claims["sid"]), tenant=tenant)
+    error = refusal(claims, found, now, open_tenant=open_tenant)
+    if isinstance(error, SessionEnded) and found is not None:
+        note_end(found.session, error.reason, now)
+    if error is not None or found is None:
+        raise error or InvalidToken
+    note_first_use(found.session, claims["gen"], now)
     if not background:
-        note_activity(session, now)
+        note_activity(found.session, now)
         if tenant is not None:
-            note_tenant_activity(session, tenant, found.tenant_active_at, now)
-    return session.user, VerifiedToken(claims, session)
+            note_tenant_activity(found.session, tenant, found.tenant_active_at, now)
+    return found
 
 
-def _user_by_claim(claims: Mapping[str, Any]) -> AbstractBaseUser:
+def _by_claims(claims: Mapping[str, Any]) -> AbstractBaseUser | Principal:
     """The user with nothing but the key loaded; Django reads the rest should a view ask for it."""
+    if claims["type"] == "api":
+        return Principal(claims)
     user_model = get_user_model()
     key = user_model._meta.pk
     try:

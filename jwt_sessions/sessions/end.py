@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from jwt_sessions import signals
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import RefreshToken, Session, TokenVersion
+from jwt_sessions.models import RefreshToken, RevokedSession, Session, TokenVersion
 from jwt_sessions.models.lookup import find
 from jwt_sessions.models.session_policy import book_for
 from jwt_sessions.policies import Policy
@@ -132,6 +132,8 @@ def write_ends(ends: Sequence[Ended], now: datetime) -> list[Ended]:
             mine = set(Session.objects.filter(pk__in=ids, ended_at=now, end_reason=reason).values_list("pk", flat=True))
             sessions = [session for session in sessions if session.pk in mine]
         written += [(session, reason) for session in sessions if count]
+    if written:
+        RevokedSession.objects.note([session.pk for session, _reason in written], now)
     return written
 
 

@@ -16,11 +16,12 @@ from django.db import models, router
 from django.db.models import BooleanField, Case, Q, Value, When
 from django.utils import timezone
 
-from jwt_sessions.models import RefreshToken, Session, TenantActivity
+from jwt_sessions.models import ExchangedToken, RefreshToken, RevokedSession, Session, TenantActivity
 from jwt_sessions.models.refresh_token import was_out_of_play
 from jwt_sessions.models.session import was_dead
 from jwt_sessions.models.session_policy import current_book
 from jwt_sessions.sessions.contention import insistently
+from jwt_sessions.sessions.revoked import forgotten_since
 
 BATCH_SIZE = 1000
 MAX_BATCH_SIZE = 10_000
@@ -39,14 +40,16 @@ def purge(
     *, older_than: timedelta = timedelta(0), batch_size: int = BATCH_SIZE, dry_run: bool = False
 ) -> Iterator[Purged]:
     """
-    Delete dead sessions with their tokens, and the old generations of living ones. Yields after each batch.
+    Delete dead sessions with their tokens, the old generations of living ones, and what was only kept while tokens were
+    valid. Yields after each batch.
 
     Args:
         older_than: Only what has been dead for at least so long.
         batch_size: Rows looked at in one go, at most 10,000.
         dry_run: Count, and delete nothing.
     """
-    moment = timezone.now() - older_than
+    now = timezone.now()
+    moment = now - older_than
     dead, purged = was_dead(moment, current_book()), Purged()
     for seen, keys in _windows(Session, dead, batch_size):
         purged.seen += seen
@@ -61,6 +64,16 @@ def purge(
         purged.seen += seen
         purged.refresh_tokens += _delete(RefreshToken, Q(pk__in=keys), dry_run) if keys else 0
         yield purged
+    for model, past in (
+        (RevokedSession, Q(ended_at__lte=forgotten_since(now))),
+        (ExchangedToken, Q(expires_at__lte=now)),
+    ):
+        # Few rows, found by an index, so they need no walk.
+        rows = _rows(model).filter(past).values_list("pk", flat=True)
+        while not dry_run and (keys := list(rows[:batch_size])):
+            purged.seen += len(keys)
+            _delete(model, Q(pk__in=keys), dry_run)
+            yield purged
 
 
 def _windows(model: type[models.Model], condition: Q, size: int) -> Iterator[tuple[int, list[UUID]]]:

@@ -16,7 +16,7 @@ from jwt_sessions.models import Session
 from jwt_sessions.models.lookup import Found, find
 from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.activity import note_tenant_activity
-from jwt_sessions.sessions.authorize import authorize
+from jwt_sessions.sessions.authorize import authorize_session
 from jwt_sessions.sessions.contention import ATTEMPTS
 from jwt_sessions.sessions.end import security_log
 from jwt_sessions.sessions.issue import mint
@@ -49,13 +49,14 @@ def reauthenticate(access_token: str, password: str, *, request: HttpRequest, te
         InvalidToken, ExpiredToken, SessionEnded: As for a request with this token.
         IssueDenied, IssueFailed: No token was issued; everything is as it was.
     """
-    user, token = authorize(access_token, open_tenant=True)
+    session, token = authorize_session(access_token, open_tenant=True)
+    user = session.user
     if verify_password(request, user.get_username(), password).pk != user.pk:
         raise InvalidCredentials
     asked = TokenRequest(client_info(request), token.claims["aud"], tenant or token.tenant)
     for _attempt in range(ATTEMPTS):
         now = timezone.now()
-        found = find(token.session.pk, tenant=asked.tenant)
+        found = find(session.pk, tenant=asked.tenant)
         if found is None or found.session.ended_at is not None:
             raise InvalidToken
         pair = _begin_again(found, asked, now)
@@ -105,16 +106,16 @@ def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None,
     """
     if not conf.current().ALLOW_RENEWAL:
         raise RenewalDisabled
-    user, token = authorize(access_token, background=background, for_renewal=True)
+    session, token = authorize_session(access_token, background=background, for_renewal=True)
     now = timezone.now()
     asked = TokenRequest(client_info(request), token.claims["aud"], tenant or token.tenant, background)
-    found = find(token.session.pk, tenant=asked.tenant)
+    found = find(session.pk, tenant=asked.tenant)
     if found is None:
         raise InvalidToken
     after = copy.copy(found.session)
     # The generation of the token at hand: whether the current one was received is not known by this.
     after.generation = token.claims["gen"]
-    after.tenants = accepted_tenants(user)
+    after.tenants = accepted_tenants(session.user)
     check_membership(asked.tenant, after.tenants)
     if asked.tenant is not None and tenant_is_idle(found, asked.tenant, now):
         raise TenantIdle

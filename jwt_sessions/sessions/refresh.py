@@ -35,7 +35,7 @@ from jwt_sessions.sessions.end import record_end, security_log
 from jwt_sessions.sessions.issue import mint
 from jwt_sessions.sessions.start import issuable_audience, new_token_row
 from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
-from jwt_sessions.sessions.verdict import auth_hash, tenant_is_idle, verdict
+from jwt_sessions.sessions.verdict import auth_hash, must_reauthenticate, tenant_is_idle, verdict
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.tokens.refresh import OpaqueToken
 from jwt_sessions.types import ClientInfo, TokenPair, TokenRequest
@@ -138,7 +138,7 @@ def _exchange(
 ) -> TokenPair | None:
     """Answer a token in good standing. ``None``: another request changed the session first."""
     session = found.session
-    if found.reauthenticate_after is not None and session.authenticated_at < found.reauthenticate_after:
+    if must_reauthenticate(found):
         raise ReauthenticationRequired
     after = copy.copy(session)
     after.tenants = accepted_tenants(session.user)

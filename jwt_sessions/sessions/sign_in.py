@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from jwt_sessions.client_info import client_info
 from jwt_sessions.exceptions import InvalidCredentials
 from jwt_sessions.sessions.start import issuable_audience, start
-from jwt_sessions.sessions.throttle import LoginAttempt
+from jwt_sessions.sessions.throttle import Attempt
 from jwt_sessions.types import TokenPair
 
 
@@ -62,7 +62,7 @@ def verify_password(request: HttpRequest, username: str, password: str) -> Abstr
         InvalidCredentials: No backend accepts them, or the user is not active.
         Throttled: There were too many failures for this name or from this address.
     """
-    attempt = LoginAttempt(username, client_info(request).ip_address)
+    attempt = Attempt("login", username, client_info(request).ip_address)
     attempt.begin()
     name = {_name_argument(request): username}
     user = authenticate(request, **name, password=password)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from jwt_sessions.exceptions import EndReason, InvalidToken, SessionEnded
+from jwt_sessions.exceptions import EndReason, InvalidToken, SessionEnded, UnsupportedTokenType
 from jwt_sessions.models.lookup import find
 from jwt_sessions.sessions.end import end
 from jwt_sessions.sessions.refresh import resolve
@@ -26,6 +26,9 @@ def sign_out(token: str, *, request: HttpRequest) -> bool:
 
     Returns:
         Whether this ended a living session. Unknown and forged tokens end nothing.
+
+    Raises:
+        UnsupportedTokenType: It is the access token of a credential, which has no session.
     """
     try:
         session_id = _session_id(token, request)
@@ -43,4 +46,7 @@ def _session_id(token: str, request: HttpRequest) -> UUID:
     if refresh_tokens.looks_like_refresh_token(token):
         found, _standing = resolve(refresh_tokens.parse(token), now, request=request)
         return found.session.pk
-    return UUID(access.decode(token, now, check_expiry=False)["sid"])
+    claims = access.decode(token, now, check_expiry=False)
+    if claims["type"] != "user":
+        raise UnsupportedTokenType
+    return UUID(claims["sid"])

@@ -1,5 +1,5 @@
 """
-Throttling failed sign-ins, by user name and by address.
+Throttling failed sign-ins and failed client authentication, by name and by address.
 
 An attempt is counted before the password is looked at and given back if it was right: attempts sent all at once find
 the same limit as those sent one after the other. Counters live in Django's default cache.
@@ -22,13 +22,20 @@ from jwt_sessions import conf
 from jwt_sessions.exceptions import Throttled
 
 
-class LoginAttempt:
-    """One attempt to sign in."""
+class Attempt:
+    """
+    One attempt to be let in.
 
-    def __init__(self, username: str, ip_address: str | None) -> None:
-        self._keys = [_key("name", unicodedata.normalize("NFKC", username).casefold())]
+    Args:
+        kind: What is attempted ("login", "client"); each kind is counted by itself.
+        name: The name of the user or the id of the client.
+        ip_address: Where it comes from, if that is known.
+    """
+
+    def __init__(self, kind: str, name: str, ip_address: str | None) -> None:
+        self._keys = [_key(f"{kind}:name", unicodedata.normalize("NFKC", name).casefold())]
         if ip_address is not None:
-            self._keys.append(_key("address", ip_address))
+            self._keys.append(_key(f"{kind}:address", ip_address))
         self._counters: list[str] = []
 
     def begin(self) -> None:
@@ -61,7 +68,7 @@ class LoginAttempt:
 
 def _key(kind: str, value: str) -> str:
     # Hashed, as names hold what some caches refuse in a key, and as a cache is no place for names.
-    return f"jwt_sessions:login:{kind}:{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"
+    return f"jwt_sessions:{kind}:{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _count(counter: str, period: int) -> int:

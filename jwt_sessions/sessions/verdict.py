@@ -1,18 +1,26 @@
-"""The verdict: whether a session lives. Every door asks here and nowhere else."""
+"""The verdict: whether a session, a credential or a token lives. Every door asks here and nowhere else."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 
 from jwt_sessions import conf
-from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Session
-from jwt_sessions.models.lookup import Found
+from jwt_sessions.exceptions import (
+    EndReason,
+    ExpiredToken,
+    InvalidToken,
+    JWTSessionsError,
+    SessionEnded,
+    TenantIdle,
+)
+from jwt_sessions.models import Credential, Session
+from jwt_sessions.models.lookup import Found, FoundCredential
 from jwt_sessions.policies import Deadlines, Policy, deadlines
 from jwt_sessions.tokens.keys import derived
 
@@ -39,6 +47,54 @@ def verdict(session: Session, jwt_version: int, policy: Policy, now: datetime) -
         return EndReason.PASSWORD_CHANGED
     passed = deadlines(session, policy).passed(now)
     return None if passed is None else passed.reason
+
+
+def must_reauthenticate(found: Found) -> bool:
+    """Whether the user was flagged after the password was given for a session: it cannot be refreshed then."""
+    return found.reauthenticate_after is not None and found.session.authenticated_at < found.reauthenticate_after
+
+
+def refusal(
+    claims: Mapping[str, Any], found: Found | None, now: datetime, *, open_tenant: bool = False
+) -> JWTSessionsError | None:
+    """
+    Why a genuine access token of a session is refused at ``now``, or ``None`` while it is good.
+
+    Args:
+        claims: The claims of the token.
+        found: The session it names, read with the clock of the tenant it names.
+        now: The moment to judge it at.
+        open_tenant: Accept a token whose tenant has gone idle.
+    """
+    if found is None or str(found.session.user.pk) != claims["sub"] or claims["gen"] > found.session.generation:
+        return InvalidToken()
+    reason = verdict(found.session, found.jwt_version, found.policy(), now)
+    if reason is not None:
+        return SessionEnded(reason)
+    if claims["gen"] < found.session.oldest_generation:
+        # The password was given again since; who did that holds a newer token.
+        return ExpiredToken()
+    tenant = claims.get("tenantId")
+    if tenant is not None and not open_tenant and tenant_is_idle(found, tenant, now):
+        return TenantIdle()
+    return None
+
+
+def credential_lives(credential: Credential, now: datetime) -> bool:
+    """Whether a credential, read with its owner, may be exchanged at ``now``."""
+    if credential.revoked_at is not None or (credential.expires_at is not None and credential.expires_at <= now):
+        return False
+    return credential.user is None or credential.user.is_active
+
+
+def credential_token_lives(claims: Mapping[str, Any], found: FoundCredential | None, now: datetime) -> bool:
+    """Whether a genuine access token of a credential is good at ``now``, given the credential that it names."""
+    if found is None or found.credential.kind != claims["type"] or not credential_lives(found.credential, now):
+        return False
+    if found.credential.user is None:
+        return bool(claims["sub"] == claims["client_id"])
+    owner = str(found.credential.user.pk)
+    return bool(owner == claims["sub"] and found.jwt_version == claims["jwt_version"])
 
 
 def tenant_deadlines(session: Session, active_at: datetime, policy: Policy) -> Deadlines:

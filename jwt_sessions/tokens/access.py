@@ -23,7 +23,7 @@ from jwt.utils import base64url_encode
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import ExpiredToken, InvalidToken
-from jwt_sessions.tokens.keys import KeyRing, ring
+from jwt_sessions.tokens.keys import KeySet, ring
 
 TYPE = "at+jwt"
 # RFC 9068 §4 asks for both spellings of the media type.
@@ -88,7 +88,7 @@ def decode(token: str, now: datetime, *, check_expiry: bool = True, check_soft_e
     return claims
 
 
-def verified_claims(token: str, ring: KeyRing, types: tuple[str, ...] = ACCEPTED_TYPES) -> dict[str, Any]:
+def verified_claims(token: str, ring: KeySet, types: tuple[str, ...] = ACCEPTED_TYPES) -> dict[str, Any]:
     """
     The claims of a token whose header and signature are right; what they say is not looked at.
 
@@ -109,7 +109,7 @@ def verified_claims(token: str, ring: KeyRing, types: tuple[str, ...] = ACCEPTED
 # A client sends the same token with each request until it expires, and a signature does not change its mind: what
 # was verified once under a ring is remembered. The key is the whole token, so another spelling of it is verified anew.
 @lru_cache(maxsize=4096)
-def _verified_payload(token: str, ring: KeyRing, types: tuple[str, ...]) -> bytes:
+def _verified_payload(token: str, ring: KeySet, types: tuple[str, ...]) -> bytes:
     """The payload of a token whose header and signature are right. Raises InvalidToken, which is not remembered."""
     try:
         key = ring.by_kid[_kid(token)]
@@ -131,8 +131,34 @@ def _verified_payload(token: str, ring: KeyRing, types: tuple[str, ...]) -> byte
 
 def _kid(token: str) -> Any:
     """The key that a token names. Its header is read by halves here: PyJWT reads the whole token properly then."""
-    header = token.partition(".")[0]
-    return json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]
+    return _read(token.partition(".")[0]).get("kid")
+
+
+def claimed_origin(token: str) -> tuple[str | None, str]:
+    """
+    The key and the issuer that a token names, to find the keys with that it is verified with. Nothing is verified.
+
+    Raises:
+        InvalidToken: Malformed, or it names no issuer.
+    """
+    try:
+        if len(token) > conf.MAX_HEADER_BYTES:
+            raise InvalidToken
+        header, payload, _signature = token.split(".")
+        kid, issuer = _read(header).get("kid"), _read(payload)["iss"]
+    except (KeyError, ValueError, RecursionError):
+        raise InvalidToken from None
+    if not isinstance(kid, str | None) or not isinstance(issuer, str):
+        raise InvalidToken
+    return kid, issuer
+
+
+def _read(part: str) -> dict[str, Any]:
+    """A part of a token: base64url of a JSON object. Raises ValueError, RecursionError."""
+    value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
 
 
 def check_claims(claims: dict[str, Any], issuer: str, audiences: Collection[str]) -> None:

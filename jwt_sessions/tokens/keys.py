@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import os.path
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -56,12 +57,18 @@ class Key:
     jwk: dict[str, str] | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KeyRing:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class KeySet:
+    """Keys that verify, by ``kid``. Under ``None``, if at all, stands the key of tokens that name none."""
+
+    by_kid: Mapping[str | None, Key] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class KeyRing(KeySet):
     """The key that signs, and by ``kid`` all that verify (the signer among them)."""
 
     signer: Key
-    by_kid: dict[str, Key] = field(repr=False)
 
     @property
     def jwks(self) -> dict[str, list[dict[str, str]]]:
@@ -102,36 +109,47 @@ def ring() -> KeyRing:
 @lru_cache(maxsize=8)
 def _ring(algorithm: str, signing_keys: tuple[str, ...], secrets: tuple[bytes, ...]) -> KeyRing:
     if signing_keys:
-        keys = [_given_key(algorithm, text, number) for number, text in enumerate(signing_keys)]
+        keys = [given_key(algorithm, text, number) for number, text in enumerate(signing_keys)]
         if keys[0].signing_key is None:
             raise ImproperlyConfigured("SIGNING_KEYS[0] signs, so it has to be a private key.")
         if keys[0].algorithm != algorithm:
             raise ImproperlyConfigured(f"SIGNING_KEYS[0] is not a key for {algorithm}.")
     else:
         keys = [_derived_key(algorithm, secret) for secret in secrets]
-    return KeyRing(keys[0], {key.kid: key for key in keys})
+    return KeyRing(signer=keys[0], by_kid={key.kid: key for key in keys})
 
 
 def _derived_key(algorithm: str, secret: bytes) -> Key:
     if algorithm == "HS256":
         return _symmetric_key(_hkdf(secret, "HS256", MIN_HMAC_BYTES))
+    return asymmetric_key(derived_private_key(algorithm, secret), algorithm)
+
+
+def derived_private_key(algorithm: str, secret: bytes) -> ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey:
+    """
+    The private key that follows from a ``SECRET_KEY``.
+
+    Raises:
+        ImproperlyConfigured: No private key of this algorithm is derived.
+    """
     if algorithm in ("EdDSA", "Ed25519"):
-        seed = _hkdf(secret, "Ed25519", 32)
-        return _asymmetric_key(ed25519.Ed25519PrivateKey.from_private_bytes(seed), algorithm)
+        return ed25519.Ed25519PrivateKey.from_private_bytes(_hkdf(secret, "Ed25519", 32))
     if algorithm == "ES256":
         # 128 bits more than the order has, so that the reduction favours no key (FIPS 186-5 §A.2.1).
         number = int.from_bytes(_hkdf(secret, "ES256", 48), "big") % (P256_ORDER - 1) + 1
-        return _asymmetric_key(ec.derive_private_key(number, ec.SECP256R1()), algorithm)
+        return ec.derive_private_key(number, ec.SECP256R1())
     raise ImproperlyConfigured(f"{algorithm} needs a key in SIGNING_KEYS.")
 
 
-def _given_key(algorithm: str, text: str, number: int) -> Key:
+def given_key(algorithm: str, text: str, number: int) -> Key:
     """Read an entry of ``SIGNING_KEYS``. Errors name its place in the list and never quote it."""
     name = f"SIGNING_KEYS[{number}]"
     # Environment variables carry a PEM with its line ends written as "\n".
     material = text.replace("\\n", "\n") if "-----BEGIN" in text else _read(text, name, algorithm)
     is_pem = "-----BEGIN" in material
     if algorithm == "HS256" and not is_pem:
+        # Of a secret in a file, the line end that editors and ``>`` write is no part.
+        material = material.rstrip("\r\n")
         if len(material.encode()) < MIN_HMAC_BYTES:
             raise ImproperlyConfigured(f"{name} is shorter than {MIN_HMAC_BYTES} bytes (RFC 7518 §3.2).")
         return _symmetric_key(material.encode())
@@ -140,8 +158,8 @@ def _given_key(algorithm: str, text: str, number: int) -> Key:
         raise ImproperlyConfigured(f"{name} is a PEM; HS256 takes a secret of {MIN_HMAC_BYTES} bytes or more.")
     try:
         if "PUBLIC KEY" in material:
-            return _asymmetric_key(load_pem_public_key(material.encode()), algorithm)
-        return _asymmetric_key(load_pem_private_key(material.encode(), password=None), algorithm)
+            return asymmetric_key(load_pem_public_key(material.encode()), algorithm)
+        return asymmetric_key(load_pem_private_key(material.encode(), password=None), algorithm)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ImproperlyConfigured(f"{name} is not a readable, unencrypted PEM key.") from None
 
@@ -162,7 +180,17 @@ def _symmetric_key(secret: bytes) -> Key:
     return Key(kid, "HS256", ("HS256",), secret, secret, None)
 
 
-def _asymmetric_key(key: Any, algorithm: str) -> Key:
+def asymmetric_key(key: Any, algorithm: str) -> Key:
+    """
+    A P-256, RSA or Ed25519 key, private or public, with what follows from it.
+
+    Args:
+        key: As ``cryptography`` has it.
+        algorithm: Which of its names an Ed25519 key signs under; of no matter to the others.
+
+    Raises:
+        ImproperlyConfigured: It is of another kind, or an RSA key that is too short (RFC 7518 §3.3).
+    """
     public = key.public_key() if hasattr(key, "public_key") else key
     if isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):
         accepted: tuple[str, ...] = ("ES256",)
@@ -181,13 +209,16 @@ def _asymmetric_key(key: Any, algorithm: str) -> Key:
     # RFC 7638 §3: the required members in lexicographic order, no white space.
     thumbprint = hashlib.sha256(json.dumps(required, sort_keys=True, separators=(",", ":")).encode()).digest()
     kid = _base64url(thumbprint)
+    # Many libraries do not know the name "Ed25519" and drop a key that bears it, and those that know it refuse tokens
+    # under the other name. The curve says all that "alg", which is optional, would (RFC 7517 §4.4, RFC 8037 §3.1).
+    named = {} if required["kty"] == "OKP" else {"alg": own}
     return Key(
         kid=kid,
         algorithm=own,
         accepted=accepted,
         signing_key=None if key is public else key,
         verifying_key=public,
-        jwk={**required, "kid": kid, "alg": own, "use": "sig"},
+        jwk={**required, "kid": kid, "use": "sig", **named},
     )
 
 

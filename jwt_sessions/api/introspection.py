@@ -1,0 +1,41 @@
+"""What other services ask: whether a token is good (RFC 7662), and which sessions have ended."""
+
+from __future__ import annotations
+
+from django.http import HttpResponseBase
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_variables
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jwt_sessions.api.clients import required_client_secret
+from jwt_sessions.api.metadata import conditional
+from jwt_sessions.api.serializers import TokenSerializer
+from jwt_sessions.api.views import OAuthEndpoint, validated
+from jwt_sessions.sessions.introspect import introspect
+from jwt_sessions.sessions.revoked import longest_access_token_lifetime, revoked_sessions
+
+
+@method_decorator(sensitive_variables(), name="post")
+class IntrospectView(OAuthEndpoint):
+    """Token introspection (RFC 7662), for credentials that may introspect. Whatever is not good is just inactive."""
+
+    def post(self, request: Request) -> Response:
+        presented = required_client_secret(request)
+        answer = introspect(validated(TokenSerializer, request)["token"], presented, request=request._request)
+        return Response(dict(answer))
+
+
+@method_decorator(sensitive_variables(), name="get")
+class RevokedView(OAuthEndpoint):
+    """
+    The sessions that ended within ``max_age`` seconds, the longest that an access token lives, for credentials that may
+    introspect. To be asked again and again with ``If-None-Match``.
+    """
+
+    cache_control = "private, no-cache"
+
+    def get(self, request: Request) -> HttpResponseBase:
+        ended = revoked_sessions(required_client_secret(request), request=request._request)
+        max_age = int(longest_access_token_lifetime().total_seconds())
+        return conditional(request, {"revoked": ended, "max_age": max_age})

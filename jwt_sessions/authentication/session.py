@@ -1,0 +1,37 @@
+"""Authentication that asks whether the session lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+from rest_framework.request import Request
+
+from jwt_sessions import sessions
+from jwt_sessions.authentication.bearer import BearerAuthentication, bearer_token, is_background, text_of
+
+
+class JWTSessionAuthentication(BearerAuthentication):
+    """
+    Authenticates ``Authorization: Bearer <access token>`` (RFC 6750 §2.1) and asks whether the session lives.
+
+    ``request.user`` is the user, ``request.auth`` the verified token (:class:`jwt_sessions.sessions.VerifiedToken`).
+    A request with the header ``X-Session-Background: 1`` is no sign of the user.
+    """
+
+    @sensitive_variables()
+    def authorize(self, request: Request) -> tuple[Any, sessions.VerifiedToken] | None:
+        return authorize_bearer(request)
+
+
+@sensitive_variables()
+def authorize_bearer(request: Request | HttpRequest) -> tuple[Any, sessions.VerifiedToken] | None:
+    """
+    The user and the verified token of a request, or ``None`` where it presents no access token.
+
+    Raises:
+        JWTSessionsError: The token is refused (:func:`jwt_sessions.sessions.authorize`).
+    """
+    token = bearer_token(request)
+    return None if token is None else sessions.authorize(text_of(token), background=is_background(request))

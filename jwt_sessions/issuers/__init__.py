@@ -1,0 +1,5 @@
+"""Other issuers: their keys and their ended sessions, fetched and kept; and what a token of theirs says."""
+
+from jwt_sessions.issuers.verification import BareToken, verify
+
+__all__ = ["BareToken", "verify"]

@@ -1,0 +1,139 @@
+"""What a token says whose session cannot be asked for: this project's own, or another issuer's. No database."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from django.utils import timezone
+
+from jwt_sessions import conf
+from jwt_sessions.exceptions import InvalidToken, IssuerUnavailable
+from jwt_sessions.issuers.documents import Document, Rhythm
+from jwt_sessions.issuers.transport import Source
+from jwt_sessions.tokens.access import check_claims, check_times, claimed_origin, verified_claims
+from jwt_sessions.tokens.jwks import inline_key_set, key_set
+from jwt_sessions.tokens.keys import KeySet, ring
+from jwt_sessions.trusted_issuers import TrustedIssuer
+
+KEYS_RHYTHM = Rhythm(lifetime=300, shortest=60, longest=24 * 3600, pause=30)
+# Its own Cache-Control is not asked: how late an end may be noticed is for the verifier to say.
+ENDED_RHYTHM = Rhythm(lifetime=10, shortest=10, longest=10, pause=10)
+MAX_KEYS_BYTES = 256 * 1024
+# 100,000 ends. Were it few, who can sign in and out often enough could silence the list.
+MAX_ENDED_BYTES = 4 * 1024 * 1024
+
+
+class BareToken:
+    """
+    A verified token without a session at hand: ``request.auth`` of ``JWTStatelessAuthentication``.
+
+    Attributes:
+        claims: The claims, read-only.
+        session: ``None``; the id of the session, if there is one, is the claim ``sid``.
+    """
+
+    session = None
+
+    def __init__(self, claims: Mapping[str, Any]) -> None:
+        self.claims = MappingProxyType(dict(claims))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} jti={self.claims['jti']!r}>"
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant the token is for, if any."""
+        tenant = self.claims.get("tenantId")
+        return tenant if isinstance(tenant, str) else None
+
+
+def verify(token: str) -> BareToken:
+    """
+    Verify an access token of an issuer in ``TRUSTED_ISSUERS``, or where there is none of this project itself.
+
+    Args:
+        token: The compact JWS.
+
+    Raises:
+        InvalidToken: Malformed, forged, of an unknown issuer, for another audience; or its session is known to have
+            ended.
+        ExpiredToken: Genuine, but past ``exp`` or ``softexp``.
+        IssuerUnavailable: The keys are elsewhere and cannot be had.
+    """
+    settings = conf.current()
+    kid, name = claimed_origin(token)
+    if not settings.TRUSTED_ISSUERS:
+        if name != settings.ISSUER:
+            raise InvalidToken
+        claims = verified_claims(token, ring())
+        return _judged(claims, name, settings.AUDIENCES)
+    issuer = settings.TRUSTED_ISSUERS.get(name)
+    if issuer is None:
+        raise InvalidToken
+    claims = verified_claims(token, _keys(issuer, kid), issuer.types)
+    verified = _judged(claims, name, issuer.audiences or settings.AUDIENCES)
+    if issuer.revoked is not None and str(claims.get("sid")) in _ended(issuer, issuer.revoked):
+        raise InvalidToken
+    return verified
+
+
+def _judged(claims: dict[str, Any], issuer: str, audiences: Collection[str]) -> BareToken:
+    check_claims(claims, issuer, audiences)
+    soft_expiry = claims.get("softexp")
+    expires = min(claims["exp"], soft_expiry) if type(soft_expiry) is int else claims["exp"]
+    check_times(claims, timezone.now(), conf.current().LEEWAY, expires)
+    return BareToken(claims)
+
+
+def _keys(issuer: TrustedIssuer, kid: str | None) -> KeySet:
+    if not issuer.is_remote:
+        return inline_key_set(issuer.jwks, issuer.algorithms)
+    source = Source(issuer.jwks, issuer.timeout, MAX_KEYS_BYTES)
+    document: Document[KeySet] = _document(source, KEYS_RHYTHM, partial(_read_keys, issuer.algorithms))
+    keys = document.value()
+    if keys is None or kid not in keys.by_kid:
+        # A key that is not known may be new. Whether it is has to be asked, but not once for each token: anybody can
+        # make up key ids.
+        keys = document.renewed()
+    if keys is None or (kid not in keys.by_kid and document.is_failing):
+        raise IssuerUnavailable(document.next_attempt_in)
+    return keys
+
+
+def _read_keys(algorithms: tuple[str, ...], body: bytes) -> KeySet:
+    return key_set(json.loads(body), algorithms)
+
+
+def _ended(issuer: TrustedIssuer, url: str) -> Collection[str]:
+    """The ids of the sessions known to have ended; none, if they are not to be had: tokens live minutes anyway."""
+    source = Source(url, issuer.timeout, MAX_ENDED_BYTES, issuer.client_id, issuer.client_secret)
+    document: Document[frozenset[str]] = _document(source, ENDED_RHYTHM, _read_ended)
+    return document.value() or ()
+
+
+def _read_ended(body: bytes) -> frozenset[str]:
+    document = json.loads(body)
+    ended = document.get("revoked") if isinstance(document, dict) else None
+    if not isinstance(ended, list):
+        raise ValueError("it is not a list of ended sessions")
+    return frozenset(each for each in ended if isinstance(each, str))
+
+
+_documents: dict[tuple[Any, ...], Document[Any]] = {}
+
+
+def _document(source: Source, rhythm: Rhythm, read: Any) -> Document[Any]:
+    # What is read is part of what it is: two issuers may share a URL, and accept other algorithms.
+    key = (source, getattr(read, "args", ()))
+    # setdefault is atomic: of two threads that come first, both get the same document.
+    return _documents.get(key) or _documents.setdefault(key, Document(source, rhythm, read))
+
+
+if hasattr(os, "register_at_fork"):
+    # The thread of a fetch on its way does not live in the child, nor will a lock that it held be released there.
+    os.register_at_fork(after_in_child=_documents.clear)

@@ -1,0 +1,103 @@
+"""Introspection: what a token is worth, told to those who may ask. It changes nothing, not even on reuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpRequest
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from jwt_sessions import conf
+from jwt_sessions.exceptions import JWTSessionsError
+from jwt_sessions.models.lookup import Found, find, find_credential
+from jwt_sessions.rotation import Refused, standing
+from jwt_sessions.sessions.credentials import authenticate_client
+from jwt_sessions.sessions.verdict import (
+    credential_token_lives,
+    must_reauthenticate,
+    refusal,
+    verdict,
+)
+from jwt_sessions.tokens import access
+from jwt_sessions.tokens import refresh as refresh_tokens
+from jwt_sessions.types import ClientSecret
+
+INACTIVE: Mapping[str, Any] = {"active": False}
+
+
+@sensitive_variables()
+def introspect(token: str, presented: ClientSecret, *, request: HttpRequest) -> Mapping[str, Any]:
+    """
+    What a token says, while it is good (RFC 7662 §2.2); else exactly ``{"active": False}``, which tells nothing.
+
+    One read besides the caller's own check, also with ``SESSION_CHECK="none"``. A refresh token is told from an access
+    token by ``token_type``, and has no ``aud``: no resource may take it for one.
+
+    Args:
+        token: The access or refresh token.
+        presented: The credential of the caller.
+        request: The request.
+
+    Raises:
+        InvalidClient, Throttled: See :func:`jwt_sessions.sessions.credentials.authenticate_client`.
+    """
+    authenticate_client(presented, request=request, to_introspect=True)
+    now = timezone.now()
+    try:
+        if refresh_tokens.looks_like_refresh_token(token):
+            return _of_refresh_token(token, now)
+        return _of_access_token(access.decode(token, now), now)
+    except JWTSessionsError:
+        return INACTIVE
+
+
+def _of_access_token(claims: dict[str, Any], now: datetime) -> Mapping[str, Any]:
+    user: AbstractBaseUser | None
+    if claims["type"] == "user":
+        found = find(UUID(claims["sid"]), tenant=claims.get("tenantId"))
+        if found is None or refusal(claims, found, now) is not None:
+            return INACTIVE
+        user = found.session.user
+    else:
+        credential = find_credential(UUID(claims["client_id"]))
+        if credential is None or not credential_token_lives(claims, credential, now):
+            return INACTIVE
+        user = credential.credential.user
+    # A configured claim may be called "active" or "token_type" too.
+    return {**_name(user), **claims, "active": True, "token_type": "Bearer"}
+
+
+def _of_refresh_token(token: str, now: datetime) -> Mapping[str, Any]:
+    presented = refresh_tokens.parse(token)
+    found = find(presented.session_id, with_token=True)
+    if found is None or not _is_honoured(presented, found, now):
+        return INACTIVE
+    session = found.session
+    answer = {
+        "active": True,
+        "token_type": "refresh_token",
+        **_name(session.user),
+        "iss": conf.current().ISSUER,
+        "sub": str(session.user.pk),
+        "client_id": session.audience,
+        "sid": str(session.pk),
+        "auth_time": int(session.authenticated_at.timestamp()),
+    }
+    if session.refresh_expires_at is not None:
+        answer["exp"] = int(session.refresh_expires_at.timestamp())
+    return answer
+
+
+def _is_honoured(presented: refresh_tokens.OpaqueToken, found: Found, now: datetime) -> bool:
+    if verdict(found.session, found.jwt_version, found.policy(), now) is not None or must_reauthenticate(found):
+        return False
+    return not isinstance(standing(presented, found.session, found.token, now), Refused)
+
+
+def _name(user: AbstractBaseUser | None) -> dict[str, str]:
+    return {} if user is None else {"username": user.get_username()}
