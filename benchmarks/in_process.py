@@ -39,8 +39,11 @@ def compare_calls(blocks: int) -> list[Comparison]:
     comparisons = [
         _compare("request, the same token again", _same_token, users, blocks),
         _compare("request, a token never seen", _new_tokens, users, blocks),
+        _compare("request, stateless", _stateless, users, blocks),
         _compare("refresh, the first of its session", _first_refreshes, users, blocks),
     ]
+    with override_settings(JWT_SESSIONS=settings.JWT_SESSIONS | {"SESSION_CHECK": "cache"}):
+        comparisons.append(_compare("request, verdict in the cache", _same_token, users, blocks))
     with override_settings(JWT_SESSIONS=settings.JWT_SESSIONS | settings.STRICT):
         comparisons.append(_compare("refresh, chain in strict mode", _refresh_chain, users, blocks))
     return comparisons
@@ -54,6 +57,11 @@ def time_without_authentication(blocks: int) -> float:
 def _same_token(rival: Rival, users: list[User], calls: int) -> Callable[[], object]:
     token = rival.sign_in(users[0]).access
     return lambda: _call("GET", rival.whoami_path, token=token)
+
+
+def _stateless(rival: Rival, users: list[User], calls: int) -> Callable[[], object]:
+    token = rival.sign_in(users[0]).access
+    return lambda: _call("GET", rival.stateless_path, token=token)
 
 
 def _new_tokens(rival: Rival, users: list[User], calls: int) -> Callable[[], object]:

@@ -37,6 +37,7 @@ class Rival:
 
     sign_in: Callable[[User], Tokens]
     whoami_path: str
+    stateless_path: str
     refresh_path: str
     refresh_field: str
     refresh_extra: dict[str, str]
@@ -59,8 +60,17 @@ def _sign_in_simplejwt(user: User) -> Tokens:
     return Tokens(str(refresh.access_token), str(refresh))
 
 
-OURS = Rival(_sign_in_ours, "/ours/whoami/", "/ours/auth/token/", "refresh_token", {"grant_type": "refresh_token"})
-SIMPLEJWT = Rival(_sign_in_simplejwt, "/simplejwt/whoami/", "/simplejwt/refresh/", "refresh", {})
+OURS = Rival(
+    _sign_in_ours,
+    "/ours/whoami/",
+    "/ours/stateless/",
+    "/ours/auth/token/",
+    "refresh_token",
+    {"grant_type": "refresh_token"},
+)
+SIMPLEJWT = Rival(
+    _sign_in_simplejwt, "/simplejwt/whoami/", "/simplejwt/stateless/", "/simplejwt/refresh/", "refresh", {}
+)
 
 
 def make_users(count: int) -> list[User]:

@@ -29,6 +29,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 60,
     }
 
+# Redis, as where several processes share it; simplejwt uses no cache.
+CACHES = {"default": env.cache("BENCHMARK_CACHE", default="rediscache://127.0.0.1:6379/8")}
+
 # The server warns of every request that waits, and with more clients than threads some always do.
 LOGGING = {"version": 1, "loggers": {"waitress.queue": {"level": "ERROR"}}}
 
