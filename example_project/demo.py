@@ -65,7 +65,7 @@ def shown(fields: dict[str, Any], *names: str) -> str:
     """The named fields for the transcript: of a token just enough to tell it from others, no password."""
     values = {name: str(fields[name]) for name in names}
     for name, value in values.items():
-        if name.endswith("_token"):
+        if name.endswith(("_token", "_secret")):
             values[name] = f"{value[:4]}…{value[-6:]}"
         elif name == "password":
             values[name] = "…"
@@ -192,7 +192,7 @@ def prepare_database() -> None:
 
 
 def tell(origin: str) -> None:
-    """The main job: two devices, a stolen token, a lost phone, and what is purged afterwards."""
+    """The main job: two devices, a stolen token, a lost phone, a build server, and what is purged afterwards."""
     desktop = Device("desktop", DESKTOP_CHROME, origin)
     phone = Device("phone", IPHONE_SAFARI, origin)
     stranger = Device("stranger", "curl/8.5.0", origin)
@@ -249,6 +249,23 @@ def tell(origin: str) -> None:
     desktop.ask("DELETE", f"/auth/sessions/{phone.session_id}/", 204)
     refusal = phone.ask("GET", "/api/me/", 401, "code", "reason", "terminal")
     claim("the phone's very next call is refused", ended(refusal, "ended_by_user"))
+
+    step("Ada lets her build server in with a credential, and revokes it")
+    credential = desktop.ask("POST", "/auth/credentials/", 201, "client_id", "client_secret", name="Build server")
+    server = Device("server", "build-server/1.0", origin)
+    answer = server.ask(
+        *("POST", "/auth/token/", 200, "access_token", "expires_in"),
+        grant_type="client_credentials",
+        client_id=credential["client_id"],
+        client_secret=credential["client_secret"],
+    )
+    claim("it gets no refresh token", "refresh_token" not in answer)
+    server.access_token = answer["access_token"]
+    me = server.ask("GET", "/api/me/", 200, "email")
+    claim("it acts for her", me["email"] == USER[0])
+    desktop.ask("DELETE", f"/auth/credentials/{credential['client_id']}/", 204)
+    refusal = server.ask("GET", "/api/me/", 401, "code", "terminal")
+    claim("its very next call is refused", refusal["code"] == "INVALID_TOKEN")
 
     step("What is dead is purged")
     print("   operator  manage.py purge_expired_tokens")
