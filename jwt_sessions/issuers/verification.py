@@ -37,7 +37,7 @@ class BareToken:
         session: ``None``; the id of the session, if there is one, is the claim ``sid``.
     """
 
-    session = None
+    session: Any = None
 
     def __init__(self, claims: Mapping[str, Any]) -> None:
         self.claims = MappingProxyType(dict(claims))

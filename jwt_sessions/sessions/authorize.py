@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.db import router
+from django.db import connections, router, transaction
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import InvalidToken, SessionEnded
+from jwt_sessions.issuers import BareToken
 from jwt_sessions.models import Credential, Session
-from jwt_sessions.models.lookup import Found, find, find_credential
+from jwt_sessions.models.lookup import Found, FoundCredential, find, find_credential
 from jwt_sessions.principal import Principal
 from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use, note_tenant_activity
 from jwt_sessions.sessions.remembered import Memory
@@ -27,9 +29,9 @@ from jwt_sessions.sessions.verdict import credential_token_lives, refusal
 from jwt_sessions.tokens import access
 
 
-class VerifiedToken:
+class VerifiedToken(BareToken):
     """
-    A verified access token: what ``request.auth`` is.
+    A verified access token, and what it belongs to: what ``request.auth`` is.
 
     Attributes:
         claims: The claims, read-only.
@@ -43,22 +45,14 @@ class VerifiedToken:
     def __init__(
         self, claims: Mapping[str, Any], session: Session | None = None, credential: Credential | None = None
     ) -> None:
-        self.claims = MappingProxyType(claims) if isinstance(claims, dict) else claims
+        super().__init__(claims)
         self.credential = credential
         if session is not None:
             self.session = session
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} jti={self.claims['jti']}>"
-
     @cached_property
     def session(self) -> Session | None:
         return Session.objects.get(pk=self.claims["sid"]) if self.claims["type"] == "user" else None
-
-    @property
-    def tenant(self) -> str | None:
-        """The tenant the token is for, if any."""
-        return self.claims.get("tenantId")
 
 
 @sensitive_variables()
@@ -86,19 +80,19 @@ def authorize(token: str, *, background: bool = False) -> tuple[Any, VerifiedTok
     check = conf.current().SESSION_CHECK
     if check == "none":
         return _by_claims(claims), VerifiedToken(claims)
-    memory = Memory(claims) if check == "cache" else None
-    if memory is not None and memory.says_yes(now, background=background):
+    memory = Memory(claims, now) if check == "cache" else None
+    if memory is not None and memory.says_yes(background=background):
         return memory.user or Principal(claims), VerifiedToken(claims)
     if claims["type"] == "user":
         found = _checked(claims, now, background=background)
         if memory is not None:
-            memory.keep_session(found, now, background=background)
+            _remember(memory, found)
         return found.session.user, VerifiedToken(claims, found.session)
     by_credential = find_credential(UUID(claims["client_id"]))
     if by_credential is None or not credential_token_lives(claims, by_credential, now):
         raise InvalidToken
     if memory is not None:
-        memory.keep_credential(by_credential)
+        _remember(memory, by_credential)
     credential = by_credential.credential
     return credential.user or Principal(claims), VerifiedToken(claims, credential=credential)
 
@@ -141,8 +135,35 @@ def _checked(claims: Mapping[str, Any], now: datetime, *, background: bool = Fal
     if not background:
         note_activity(found.session, now)
         if tenant is not None:
-            note_tenant_activity(found.session, tenant, found.tenant_active_at, now)
+            active_at = note_tenant_activity(found.session, tenant, found.tenant_active_at, now)
+            found = dataclasses.replace(found, tenant_active_at=active_at)
     return found
+
+
+def _remember(memory: Memory, found: Found | FoundCredential) -> None:
+    """
+    Let the cache know a token that was found good. In a transaction (``ATOMIC_REQUESTS``) it is looked at again after.
+
+    What a transaction has read may be older than the stamps (REPEATABLE READ), or its own and never be stored.
+    """
+    alias = router.db_for_write(Session)
+    if connections[alias].in_atomic_block:
+        transaction.on_commit(partial(_look_again, memory.claims), using=alias, robust=True)
+    else:
+        memory.keep(found)
+
+
+def _look_again(claims: Mapping[str, Any]) -> None:
+    now = timezone.now()
+    memory = Memory(claims, now)
+    if claims["type"] == "user":
+        found = find(UUID(claims["sid"]), tenant=claims.get("tenantId"))
+        if found is not None and refusal(claims, found, now) is None:
+            memory.keep(found)
+        return
+    by_credential = find_credential(UUID(claims["client_id"]))
+    if by_credential is not None and credential_token_lives(claims, by_credential, now):
+        memory.keep(by_credential)
 
 
 def _by_claims(claims: Mapping[str, Any]) -> AbstractBaseUser | Principal:
