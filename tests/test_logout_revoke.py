@@ -10,6 +10,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.test import Client
 from django.urls import reverse
 
+from jwt_sessions import sessions
 from jwt_sessions.models import Session
 from jwt_sessions.sessions import end
 from tests.clients import Device
@@ -189,3 +190,26 @@ def test_a_revocation_without_a_token_is_an_invalid_request(db, parameters):
 def test_a_sign_out_with_nothing_at_all_is_fine(db):
     response = Client().post("/auth/logout/")
     assert (response.status_code, response.content) == (204, b"")
+
+
+def test_a_client_that_authenticates_to_revoke_has_to_do_so_rightly(device):
+    new = sessions.create_credential(name="A client")
+    wrong = {"client_id": str(new.credential.pk), "client_secret": "wrong"}
+    refused = device.post("revoke", {"token": device.tokens["refresh_token"], **wrong})
+    assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+    assert device.call().status_code == 200
+    right = {**wrong, "client_secret": new.client_secret}
+    assert device.post("revoke", {"token": device.tokens["refresh_token"], **right}).status_code == 200
+    assert device.call().status_code == 401
+
+
+def test_the_token_of_a_credential_cannot_be_revoked_by_itself(device):
+    new = sessions.create_credential(name="A client", user=device.user)
+    client = {"client_id": str(new.credential.pk), "client_secret": new.client_secret}
+    token = device.post("token", {"grant_type": "client_credentials", **client}).json()["access_token"]
+    refused = device.post("revoke", {"token": token})
+    assert (refused.status_code, refused.json()["error"]) == (400, "unsupported_token_type")
+    # Signing out answers 204 whatever is presented, and ends nothing by this one.
+    assert device.post("logout", Authorization=f"Bearer {token}").status_code == 204
+    assert device.http.get("/api/me/", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert device.call().status_code == 200

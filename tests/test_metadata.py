@@ -90,7 +90,7 @@ def test_the_metadata_stands_where_rfc_8414_puts_it(client, jwt_settings, issuer
         "response_types_supported": ["none"],
         "jwks_uri": f"{origin}/auth/jwks.json",
         "revocation_endpoint": f"{origin}/auth/revoke/",
-        "revocation_endpoint_auth_methods_supported": ["none"],
+        "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "introspection_endpoint": f"{origin}/auth/introspect/",
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
     }

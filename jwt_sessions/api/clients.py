@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework.authentication import get_authorization_header
 from rest_framework.request import Request
 
+from jwt_sessions import sessions
 from jwt_sessions.exceptions import InvalidClient, InvalidRequest
 from jwt_sessions.types import ClientSecret
 
@@ -39,6 +40,19 @@ def required_client_secret(request: Request) -> ClientSecret:
     if presented is None:
         raise InvalidClient
     return presented
+
+
+@sensitive_variables()
+def check_client(request: Request) -> None:
+    """
+    A client that authenticates although it need not has to do so rightly (RFC 6749 §6, RFC 7009 §2.1).
+
+    Raises:
+        InvalidClient, Throttled: See :func:`jwt_sessions.sessions.authenticate_client`.
+    """
+    presented = client_secret(request)
+    if presented is not None:
+        sessions.authenticate_client(presented, request=request._request)
 
 
 @sensitive_variables()

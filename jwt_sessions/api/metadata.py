@@ -58,12 +58,12 @@ class AuthorizationServerView(MetadataEndpoint):
     proxy says: a cache must not be made to hand out the endpoints of somebody else.
     """
 
-    def document(self, issuer_path: str = "") -> dict[str, Any]:
+    def document(self, issuer_path: str | None = None) -> dict[str, Any]:
         settings = conf.current()
         issuer = urlsplit(settings.ISSUER)
         # Django has decoded the path of the request.
-        path = unquote(issuer.path)
-        if not settings.issuer_is_url or issuer_path not in (path, path.removesuffix("/")):
+        path, asked = unquote(issuer.path), "" if issuer_path is None else f"/{issuer_path}"
+        if not settings.issuer_is_url or asked not in (path, path.removesuffix("/")):
             raise Http404
         origin = f"{issuer.scheme}://{issuer.netloc}"
         grants = ["password", "refresh_token", "client_credentials"]
@@ -77,7 +77,7 @@ class AuthorizationServerView(MetadataEndpoint):
             "response_types_supported": ["none"],
             "jwks_uri": origin + reverse("jwt_sessions:jwks"),
             "revocation_endpoint": origin + reverse("jwt_sessions:revoke"),
-            "revocation_endpoint_auth_methods_supported": ["none"],
+            "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
             "introspection_endpoint": origin + reverse("jwt_sessions:introspect"),
             "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }

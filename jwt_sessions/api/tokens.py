@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from jwt_sessions import conf, sessions
 from jwt_sessions.api import cookies
-from jwt_sessions.api.clients import client_secret, required_client_secret
+from jwt_sessions.api.clients import check_client, required_client_secret
 from jwt_sessions.api.errors import challenge
 from jwt_sessions.api.serializers import (
     ACCESS_TOKEN_TYPE,
@@ -123,15 +123,8 @@ class TokenView(OAuthEndpoint):
         return _never_cached(Response(access_token_answer(token)))
 
     @sensitive_variables()
-    def _check_client(self, request: Request) -> None:
-        """A client that authenticates although it need not has to do so rightly (RFC 6749 §6)."""
-        presented = client_secret(request)
-        if presented is not None:
-            sessions.authenticate_client(presented, request=request._request)
-
-    @sensitive_variables()
     def _refresh(self, request: Request) -> Response:
-        self._check_client(request)
+        check_client(request)
         parameters = validated(RefreshGrantSerializer, request)
         by_cookie = "refresh_token" not in parameters
         token = cookies.refresh_cookie(request._request) if by_cookie else parameters["refresh_token"]
@@ -150,7 +143,7 @@ class TokenView(OAuthEndpoint):
 
     @sensitive_variables()
     def _password(self, request: Request) -> Response:
-        self._check_client(request)
+        check_client(request)
         parameters = validated(PasswordGrantSerializer, request)
         pair = sessions.sign_in(
             request._request, parameters["username"], parameters["password"], audience=_audience(parameters)
@@ -159,7 +152,7 @@ class TokenView(OAuthEndpoint):
 
     @sensitive_variables()
     def _exchange(self, request: Request) -> Response:
-        self._check_client(request)
+        check_client(request)
         parameters = validated(ExchangeGrantSerializer, request)
         by_cookie = parameters.get("delivery") == "cookie"
         if by_cookie:
@@ -252,6 +245,7 @@ class RevokeView(OAuthEndpoint):
     """Token revocation (RFC 7009): 200 also for what is unknown or dead, so that nobody learns which."""
 
     def post(self, request: Request) -> Response:
+        check_client(request)
         sessions.sign_out(validated(TokenSerializer, request)["token"], request=request._request)
         return Response({})
 
