@@ -1,7 +1,7 @@
 # Everything runs in a virtual environment of its own, made on first use:
 #   make demo    the main job as a transcript over HTTP, then a server to try it (SERVE=0: transcript only)
-#   make test    the tests on SQLite, and on PostgreSQL and MariaDB with Redis where they answer
-#                (TEST_ARGS passes arguments on to tests/run.py and pytest)
+#   make test    the tests on SQLite, and on PostgreSQL and MariaDB with Redis where they answer, and with JavaScript
+#                clients where there is node (TEST_ARGS passes arguments on to tests/run.py and pytest)
 #   make lint    ruff and mypy
 #   make tox     the tests on every supported pair of Python and Django (TOX_ARGS: arguments for tox)
 #   make bench   measure against djangorestframework-simplejwt
@@ -40,7 +40,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .tox .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache example_project/var/*
+	rm -rf $(VENV) .tox .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache example_project/var/* tests/javascript/node_modules
 
 $(VENV)/.pip:
 	$(PYTHON) -m venv $(VENV)

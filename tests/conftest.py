@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ import time_machine
 from example_project.accounts.models import User
 from tests.clients import Device
 from tests.factories import UserFactory
+from tests.served import Served, serving, write_certificate
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +55,31 @@ def jwt_settings(settings):
         settings.JWT_SESSIONS = {**settings.JWT_SESSIONS, **keys}
 
     return change
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> Path:
+    return write_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def origin(certificate) -> Iterator[str]:
+    """Where the example project is served. The database is for ``server`` to ask for."""
+    with serving(certificate) as url:
+        yield url
+
+
+@pytest.fixture
+def issuer_path() -> str:
+    """The path of the server's issuer; tests parametrize it."""
+    return ""
+
+
+@pytest.fixture
+def server(transactional_db, origin, certificate, issuer_path, jwt_settings, monkeypatch) -> Served:
+    """The example project behind a real port of this machine, whose certificate clients trust."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"):
+        monkeypatch.setenv(variable, str(certificate))
+    jwt_settings(ISSUER=f"{origin}{issuer_path}")
+    return Served(f"{origin}{issuer_path}")

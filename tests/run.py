@@ -3,11 +3,13 @@ Runs the tests once per database: always SQLite, and PostgreSQL and MariaDB wher
 
 A run on PostgreSQL or MariaDB caches in Redis where that answers, otherwise in local memory. The servers are
 looked for at TEST_POSTGRES_URL, TEST_MARIADB_URL and TEST_REDIS_URL, by default on this machine's standard
-ports. Arguments that are not listed below go to pytest.
+ports. The tests with JavaScript clients run once, on SQLite, where there is node (TEST_NODE, by default on the
+path) and npm, which installs them. Arguments that are not listed below go to pytest.
 """
 
 import argparse
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,13 +24,15 @@ import pymysql
 import redis
 
 ROOT = Path(__file__).resolve().parent.parent
+JAVASCRIPT = ROOT / "tests" / "javascript"
 WORKERS = 2
 CONNECT_TIMEOUT = 3  # seconds
+INSTALL_TIMEOUT = 300  # seconds
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that the tests can use, and what it said when asked for its version."""
+    """A server, or node, that the tests can use, and what it said when asked for its version."""
 
     name: str
     url: str
@@ -66,6 +70,29 @@ def redis_version(url: str) -> str:
         return str(client.info("server")["redis_version"])
 
 
+def node_version(path: str) -> str:
+    """Also installs the JavaScript clients; where that fails, node is no use."""
+    version = output_of(path, "--version").removeprefix("v")
+    npm = shutil.which("npm")
+    if npm is None:
+        raise OSError("there is no npm beside it")
+    # In order: nothing is written beside the packages, nothing is sent, no other version of node is tolerated.
+    options = ("--no-package-lock", "--no-save", "--no-audit", "--no-fund", "--engine-strict", "--prefer-offline")
+    output_of(npm, "install", *options, "--loglevel=error")
+    return version
+
+
+def output_of(*command: str) -> str:
+    try:
+        return subprocess.run(
+            command, cwd=JAVASCRIPT, check=True, capture_output=True, text=True, timeout=INSTALL_TIMEOUT
+        ).stdout.strip()
+    except subprocess.CalledProcessError as error:
+        raise OSError(error.stderr or error.stdout) from error
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{Path(command[0]).name} took longer than {INSTALL_TIMEOUT} s") from error
+
+
 def look_for(name: str, variable: str, default_url: str, version: Callable[[str], str]) -> Server:
     """Ask the server at the URL in ``variable``, or at the default one, for its version."""
     url = os.environ.get(variable) or default_url
@@ -77,13 +104,15 @@ def look_for(name: str, variable: str, default_url: str, version: Callable[[str]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the tests, on one database and with one cache."""
+    """One run of the tests, on one database and with one cache, maybe with JavaScript clients."""
 
     database: Server
     redis: Server | None
+    node: Server | None = None
 
     def __str__(self) -> str:
-        return f"{self.database}, cache in {self.redis or 'local memory'}"
+        clients = f", clients on {self.node}" if self.node else ""
+        return f"{self.database}, cache in {self.redis or 'local memory'}{clients}"
 
     def execute(self, pytest_arguments: list[str]) -> bool:
         """Run pytest, adding to the coverage of earlier runs; whether all went well."""
@@ -94,6 +123,7 @@ class Run:
             "--cov",
             "--cov-append",
             "--cov-report=",
+            *(() if self.node else ("--ignore=tests/test_javascript_clients.py",)),
             *pytest_arguments,
             DATABASE_URL=self.database.url,
             CACHE_URL=cache_url,
@@ -118,7 +148,7 @@ def main() -> int:
         "--require",
         default=os.environ.get("REQUIRE", ""),
         metavar="SERVER,...",
-        help="run nothing unless these answer: postgresql, mariadb, redis (default: the variable REQUIRE)",
+        help="run nothing unless these answer: postgresql, mariadb, redis, node (default: the variable REQUIRE)",
     )
     options, pytest_arguments = parser.parse_known_args()
 
@@ -127,7 +157,8 @@ def main() -> int:
     )
     mariadb = look_for("MariaDB", "TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/test", mariadb_version)
     redis_server = look_for("Redis", "TEST_REDIS_URL", "redis://127.0.0.1:6379/9", redis_version)
-    servers = {server.name.lower(): server for server in (postgresql, mariadb, redis_server)}
+    node = look_for("node", "TEST_NODE", "node", node_version)
+    servers = {server.name.lower(): server for server in (postgresql, mariadb, redis_server, node)}
 
     say("Servers:")
     for server in servers.values():
@@ -142,7 +173,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="jwt-sessions-tests-") as directory:
         sqlite = Server("SQLite", f"sqlite:///{directory}/db.sqlite3", version=sqlite3.sqlite_version)
         shared_cache = redis_server if redis_server.answers else None
-        runs = [Run(sqlite, None)]
+        runs = [Run(sqlite, None, node if node.answers else None)]
         runs += [Run(server, shared_cache) for server in (postgresql, mariadb) if server.answers]
         run_module("coverage", "erase")
         passed = {}
