@@ -8,12 +8,14 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jwt_sessions import sessions
+from jwt_sessions import sessions, signals
 from jwt_sessions.checks import check_settings, check_size_of_claims
 from jwt_sessions.exceptions import IssueDenied, IssueFailed
-from jwt_sessions.models import Session, SessionPolicy
+from jwt_sessions.models import RefreshToken, Session, SessionPolicy
 from jwt_sessions.tokens import access
-from tests.factories import UserFactory
+from tests.clients import Device
+from tests.factories import PASSWORD, UserFactory
+from tests.services import Service
 
 pytestmark = pytest.mark.django_db
 
@@ -172,3 +174,147 @@ def test_the_check_needs_no_table_and_no_user(db, jwt_settings, monkeypatch):
 
     with connection.execute_wrapper(fail):
         assert size_warnings() == []
+
+
+# What is left out of a token that is too large
+
+
+@pytest.fixture
+def one_size(monkeypatch):
+    """Two tokens with the same claims are of the same size."""
+    monkeypatch.setattr(access, "make_jti", lambda: "j" * 22)
+
+
+LONG = {"big": lambda user, draft: "x" * 600, "bigger": lambda user, draft: "x" * 900}
+LIMIT = 1100  # room for what the package puts in, and for half a thousand bytes
+
+
+def sign_in(user, **parameters):
+    return Device(user).post("login", {"email": user.email, "password": PASSWORD, **parameters})
+
+
+@pytest.mark.parametrize(
+    ("optional", "limit", "omitted"),
+    [
+        (["big", "bigger"], 4096, None),
+        (["big", "bigger"], 2100, ["big"]),
+        (["bigger", "big"], 2100, ["bigger"]),
+        (["big", "bigger"], LIMIT, ["big", "bigger"]),
+        (["absent", "bigger", "big"], LIMIT, ["bigger", "big"]),
+        (["sub", "sid", "gen", "bigger", "big"], LIMIT, ["bigger", "big"]),
+    ],
+)
+def test_optional_claims_are_left_out_in_order_as_far_as_needed(
+    clock, user, jwt_settings, optional, limit, omitted
+):  # fmt: skip
+    jwt_settings(CLAIMS={**LONG, "kept": "email"}, OPTIONAL_CLAIMS=optional, MAX_ACCESS_TOKEN_BYTES=limit)
+    answer = sign_in(user).json()
+    claims = access.decode(answer["access_token"], timezone.now())
+    assert len(answer["access_token"]) <= limit
+    assert claims.get("omitted") == answer.get("omitted") == omitted
+    assert set(LONG) - set(claims) == set(omitted or ())
+    assert claims["kept"] == user.email
+    assert {"sub", "sid", "gen"} <= set(claims)
+
+
+def test_roles_and_permissions_are_optional_unless_told_otherwise(editor, jwt_settings):
+    editor.is_superuser = True
+    editor.save()
+    Group.objects.bulk_create(Group(name=f"group {number} {'x' * 100}") for number in range(20))
+    editor.groups.set(Group.objects.all())
+    jwt_settings(CLAIMS={**READY, "mail": "email"}, MAX_ACCESS_TOKEN_BYTES=LIMIT)
+    answer = sign_in(editor).json()
+    assert answer["omitted"] == ["permissions", "roles"]
+    jwt_settings(OPTIONAL_CLAIMS=["permissions"])
+    assert sign_in(editor).status_code == 503
+    # Fewer permissions fit again.
+    editor.is_superuser = False
+    editor.groups.clear()
+    editor.save()
+    assert "omitted" not in sign_in(editor).json()
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_a_claim_is_left_out_when_one_byte_is_too_many(clock, user, jwt_settings, one_size, spare):
+    jwt_settings(CLAIMS=LONG, OPTIONAL_CLAIMS=["big"])
+    size = len(sign_in(user).json()["access_token"])
+    jwt_settings(MAX_ACCESS_TOKEN_BYTES=size + spare)
+    assert sign_in(user).json().get("omitted") == (None if spare == 0 else ["big"])
+
+
+def doors(user):
+    """Every way to a token, by its name."""
+    device = Device(user).sign_in()
+    personal, api = Service(user=user, claims={"own": "x" * 600}), Service(claims={"own": "x" * 600})
+    return {
+        "login": lambda: sign_in(user),
+        "refresh": device.refresh,
+        "renew": lambda: device.post("renew", **device.bearer),
+        "reauthenticate": lambda: device.post("reauthenticate", {"password": PASSWORD}, **device.bearer),
+        "personal": personal.exchange,
+        "api": api.exchange,
+    }
+
+
+DOORS = ["login", "refresh", "renew", "reauthenticate", "personal", "api"]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_at_every_door_the_token_and_the_answer_say_what_was_left_out(user, jwt_settings, door):
+    jwt_settings(ALLOW_RENEWAL=True, CLAIMS={"big": LONG["big"]}, OPTIONAL_CLAIMS=["own", "big"])
+    enter = doors(user)[door]
+    jwt_settings(MAX_ACCESS_TOKEN_BYTES=LIMIT)
+    response = enter()
+    expected = {"personal": ["own", "big"], "api": ["own"]}.get(door, ["big"])
+    assert response.status_code == 200
+    assert response.json()["omitted"] == expected
+    assert access.decode(response.json()["access_token"], timezone.now())["omitted"] == expected
+
+
+def stored():
+    rows = [list(model.objects.order_by("pk").values()) for model in (Session, RefreshToken)]
+    return rows, list(type(UserFactory.build()).objects.values())
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_at_every_door_a_token_that_is_still_too_large_is_refused_and_nothing_is_stored(
+    clock, user, jwt_settings, caplog, door
+):
+    jwt_settings(ALLOW_RENEWAL=True, CLAIMS={"big": LONG["big"]}, OPTIONAL_CLAIMS=["permissions"])
+    enter = doors(user)[door]
+    before = stored()
+    jwt_settings(MAX_ACCESS_TOKEN_BYTES=LIMIT)
+    response = enter()
+    assert (response.status_code, response.json()["code"], response.json()["terminal"]) == (503, "ISSUE_FAILED", False)
+    assert "MAX_ACCESS_TOKEN_BYTES" in caplog.text
+    assert "MAX_ACCESS_TOKEN_BYTES" not in response.content.decode()
+    if door == "login":
+        # Nothing but what authenticate() itself has done.
+        assert stored()[0] == before[0]
+    else:
+        assert stored() == before
+    jwt_settings(MAX_ACCESS_TOKEN_BYTES=4096)
+    assert enter().status_code == 200
+
+
+def test_claims_of_receivers_are_left_out_too(user, jwt_settings):
+    def receiver(draft, **kwargs):
+        draft.claims["big"] = "x" * 900
+
+    signals.pre_issue.connect(receiver)
+    jwt_settings(OPTIONAL_CLAIMS=["big"], MAX_ACCESS_TOKEN_BYTES=LIMIT)
+    try:
+        assert sign_in(user).json()["omitted"] == ["big"]
+    finally:
+        signals.pre_issue.disconnect(receiver)
+
+
+def test_without_optional_claims_nothing_is_left_out(user, jwt_settings):
+    jwt_settings(CLAIMS=LONG, OPTIONAL_CLAIMS=[], MAX_ACCESS_TOKEN_BYTES=LIMIT)
+    assert sign_in(user).status_code == 503
+
+
+@pytest.mark.parametrize("value", ["roles", [1], None, {"roles": 1}])
+def test_optional_claims_are_a_list_of_names(jwt_settings, value):
+    jwt_settings(OPTIONAL_CLAIMS=value)
+    assert [error.id for error in check_settings(None)] == ["jwt_sessions.E035"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,17 +11,21 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.dispatch import Signal
+from django.urls import reverse
 from django.utils import timezone
 
 from jwt_sessions import conf, sessions, signals
 from jwt_sessions.exceptions import EndReason, IssueDenied, IssueFailed
-from jwt_sessions.models import RefreshToken, Session
+from jwt_sessions.models import Credential, RefreshToken, Session
 from jwt_sessions.tokens import access
 from jwt_sessions.types import Draft
 from tests.clients import CHROME, Device
 from tests.factories import PASSWORD
+from tests.services import Service
 
 pytestmark = pytest.mark.django_db
+
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -82,6 +87,79 @@ def test_the_draft_says_what_is_about_to_be_issued(user, connect, jwt_settings):
     assert (first.client.ip_address, first.client.device) == ("127.0.0.1", "Chrome on Windows")
     assert first.client.user_agent == CHROME
     assert (second.audience, second.session.pk, second.session.generation) == ("reports", first.session.pk, 1)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_the_draft_of_a_credential_says_what_is_about_to_be_issued(user, connect, jwt_settings, owned):
+    jwt_settings(
+        AUDIENCES=["api", "reports"],
+        TENANTS=lambda user: ["acme"],
+        ACCESS_TOKEN_LIFETIME={"user": MINUTE, "personal": 2 * MINUTE, "api": 3 * MINUTE},
+    )
+    drafts, senders = [], []
+    connect(lambda sender, draft, **kwargs: (senders.append(sender), drafts.append(copy.deepcopy(draft))))
+    service = Service(user=user if owned else None, audience="reports", tenant="acme", claims={"plan": "gold"})
+    service.http.post(
+        reverse("jwt_sessions:token"),
+        {"grant_type": "client_credentials"},
+        headers={**service.basic, "user-agent": CHROME},
+    )
+    (draft,) = drafts
+    assert senders == [Credential]
+    assert (draft.token_type, draft.user) == (("personal", user) if owned else ("api", None))
+    assert (draft.credential, draft.session) == (service.credential, None)
+    assert (draft.audience, draft.tenant) == ("reports", "acme")
+    assert (draft.claims, draft.expires_in) == ({"plan": "gold"}, 2 * MINUTE if owned else 3 * MINUTE)
+    assert (draft.client.ip_address, draft.client.device) == ("127.0.0.1", "Chrome on Windows")
+
+
+def test_the_draft_of_a_session_has_no_credential(user, connect):
+    drafts = []
+    connect(changing(drafts.append))
+    Device(user).sign_in().refresh()
+    assert [draft.credential for draft in drafts] == [None, None]
+
+
+def test_every_way_to_a_token_asks(user, connect, jwt_settings):
+    jwt_settings(ALLOW_RENEWAL=True, TENANTS=lambda user: ["acme"])
+    asked = []
+    connect(changing(lambda draft: asked.append((draft.token_type, draft.tenant))))
+    device = Device(user).sign_in()
+    device.refresh()
+    device.refresh(tenantId="acme")
+    assert device.post("renew", **device.bearer).status_code == 200
+    assert device.post("reauthenticate", {"password": PASSWORD}, **device.bearer).status_code == 200
+    assert Service(user=user).exchange().status_code == Service().exchange().status_code == 200
+    sessions = [("user", None), ("user", None), ("user", "acme"), ("user", "acme"), ("user", "acme")]
+    assert asked == [*sessions, ("personal", None), ("api", None)]
+
+
+@pytest.mark.parametrize("door", ["login", "refresh", "renew", "reauthenticate", "personal", "api"])
+def test_claims_of_receivers_are_in_every_token(user, connect, jwt_settings, door):
+    jwt_settings(ALLOW_RENEWAL=True)
+    device = Device(user).sign_in()
+    connect(changing(lambda draft: draft.claims.update(door=door)))
+    doors = {
+        "login": lambda: sign_in(device),
+        "refresh": device.refresh,
+        "renew": lambda: device.post("renew", **device.bearer),
+        "reauthenticate": lambda: device.post("reauthenticate", {"password": PASSWORD}, **device.bearer),
+        "personal": lambda: Service(user=user).exchange(),
+        "api": lambda: Service().exchange(),
+    }
+    token = doors[door]().json()["access_token"]
+    assert access.decode(token, timezone.now())["door"] == door
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_receivers_are_asked_in_their_order_for_credentials_too(user, connect, owned):
+    service = Service(user=user if owned else None, claims={"order": [0]})
+    connect(changing(lambda draft: draft.claims["order"].append(1)))
+    connect(changing(lambda draft: draft.claims["order"].append(2)))
+    for _exchange in range(2):
+        service.exchange()
+        assert access.decode(service.access_token, timezone.now())["order"] == [0, 1, 2]
+    assert service.credential.claims == {"order": [0]}
 
 
 def test_from_python_without_a_request_the_client_is_unknown(user, connect):
@@ -201,6 +279,15 @@ def test_a_receiver_that_breaks_leaves_the_refresh_token_unused(device, connect,
     assert state() == before
     signals.pre_issue.disconnect(receiver)
     assert device.refresh(token).status_code == 200
+
+
+@pytest.mark.parametrize("receiver", BAD)
+def test_a_receiver_that_breaks_gives_no_credential_a_token(db, connect, receiver):
+    service = Service()
+    connect(receiver)
+    response = service.exchange()
+    assert (response.status_code, response.json()["code"]) == (503, "ISSUE_FAILED")
+    assert "canary" not in response.content.decode()
 
 
 @pytest.mark.parametrize(

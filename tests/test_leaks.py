@@ -6,32 +6,41 @@ import base64
 import gc
 import itertools
 import logging
+import secrets
 import sys
 import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import quote_plus
+from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.contrib.admin.models import LogEntry
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, connection
-from django.test import Client
+from django.db.models.signals import post_save
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
 from jwt_sessions import conf, rotation, sessions, signals
+from jwt_sessions.admin.issuing import Issued
 from jwt_sessions.api.serializers import LoginSerializer
 from jwt_sessions.exceptions import InvalidToken, IssueDenied, JWTSessionsError
-from jwt_sessions.models import RefreshToken, Session, TokenVersion
-from jwt_sessions.models.lookup import find
+from jwt_sessions.models import Credential, RefreshToken, Session, TokenVersion
+from jwt_sessions.models.lookup import find, find_credential
+from jwt_sessions.sessions import credentials
 from jwt_sessions.tokens import access, keys
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.tokens.refresh import OpaqueToken
+from jwt_sessions.types import ClientSecret
 from tests.clients import Device
 from tests.factories import PASSWORD, UserFactory
+from tests.services import Service, basic
 
 pytestmark = pytest.mark.django_db
 
@@ -68,8 +77,10 @@ class Canaries:
             "tag key": keys.derived("refresh-tag")[0],
         }
 
-    def plant(self, *, refresh_token: str = "", access_token: str = "") -> None:
+    def plant(self, *, refresh_token: str = "", access_token: str = "", client_secret: str = "") -> None:
         number = len(self.secrets)
+        if client_secret:
+            self.secrets[f"client secret {number}"] = client_secret.encode()
         if refresh_token:
             self.secrets[f"refresh token {number}"] = refresh_token.encode()
             self.secrets[f"secret of refresh token {number}"] = refresh_tokens.parse(refresh_token).secret
@@ -99,11 +110,12 @@ class PlantingDevice(Device):
 
     def post(self, name, data=None, **headers):
         response = super().post(name, data, **headers)
-        body = response.json() if response.status_code == 200 else {}
+        body = response.json() if response.status_code in (200, 201) else {}
         cookie = response.cookies.get(COOKIE)
         self.canaries.plant(
             refresh_token=body.get("refresh_token") or (cookie.value if cookie is not None else ""),
             access_token=body.get("access_token", ""),
+            client_secret=body.get("client_secret", ""),
         )
         return response
 
@@ -166,11 +178,44 @@ def live_through_everything(phone: PlantingDevice) -> list[bytes]:
     other.post("session-end-others", **other.bearer)
     sessions.require_reauthentication(user)
     note(other.refresh())
+    for response in live_with_credentials(other, canaries):
+        note(response)
     sessions.raise_version(user)
     note(other.call())
     for model in (Session, RefreshToken, TokenVersion):
         assert model.objects.exists()
     return errors
+
+
+def live_with_credentials(phone: PlantingDevice, canaries: Canaries) -> Iterator[HttpResponse]:
+    """All that can happen to credentials, and answers the errors."""
+    canaries.plant(access_token=phone.sign_in().tokens["access_token"])
+    own = phone.post("credential-list", {"name": "CI"}, **phone.bearer).json()
+    canaries.plant(client_secret=own["client_secret"])
+    service, owned = Service(may_introspect=True), Service(user=phone.user)
+    for each in (service, owned):
+        canaries.plant(client_secret=each.secret)
+        canaries.plant(access_token=each.exchanged().access_token)
+        each.call()
+    service.introspect(phone.tokens["access_token"])
+    service.introspect(owned.access_token)
+    service.revoked()
+    refresh = {"grant_type": "refresh_token", "refresh_token": phone.tokens["refresh_token"]}
+    grant = {"grant_type": "client_credentials"}
+    yield service.post("introspect", {"token": "x"}, basic(service.client_id, owned.secret))
+    yield service.post("introspect", {"token": "x", **owned.body}, {})
+    yield service.post("token", {**refresh, "client_id": owned.secret, "client_secret": service.secret}, {})
+    yield service.post("token", {**grant, **service.body})
+    yield service.post("token", {**grant, "client_id": service.secret, "client_secret": service.client_id}, {})
+    yield service.post("token", {"grant_type": service.secret, **service.body}, {})
+    yield service.post("token", grant, {"Authorization": f"Basic {service.secret}"})
+    yield service.http.get("/api/me/", headers={"Authorization": f"Bearer {service.secret}"})
+    yield phone.post("credential-list", {"name": "x", "client_secret": own["client_secret"]}, **phone.bearer)
+    yield service.post("revoke", {"token": service.access_token})
+    for each in (service, owned):
+        sessions.revoke_credential(each.credential)
+        yield each.call()
+        yield each.exchange()
 
 
 @pytest.fixture
@@ -235,6 +280,11 @@ def test_no_secret_in_the_repr_of_any_object_of_the_package(user, canaries):
         canaries.plant(refresh_token=each.refresh_token, access_token=each.access_token)
     now, opaque = timezone.now(), refresh_tokens.parse(pair.refresh_token)
     found = find(pair.session.pk, with_token=True)
+    new = sessions.create_credential(name="CI", user=user)
+    canaries.plant(client_secret=new.client_secret)
+    presented = ClientSecret(str(new.credential.pk), new.client_secret)
+    exchanged = sessions.exchange_credential(presented, request=RequestFactory().post("/"))
+    canaries.plant(access_token=exchanged.access_token)
     serializer = LoginSerializer(data={"email": user.email, "password": PASSWORD})
     assert serializer.is_valid()
     errors = []
@@ -250,6 +300,13 @@ def test_no_secret_in_the_repr_of_any_object_of_the_package(user, canaries):
         *drafts,
         *errors,
         pair,
+        new,
+        new.credential,
+        presented,
+        exchanged,
+        find_credential(new.credential.pk),
+        Issued("Client secret", new.client_secret),
+        sessions.authorize(exchanged.access_token)[1],
         opaque,
         found,
         serializer,
@@ -267,6 +324,7 @@ def test_no_secret_in_the_repr_of_any_object_of_the_package(user, canaries):
     assert kinds >= {
         *("TokenPair", "OpaqueToken", "Draft", "Key", "KeyRing", "Settings", "VerifiedToken", "LoginSerializer"),
         *("Session", "RefreshToken", "TokenVersion", "Found", "Current", "Previous", "InvalidToken"),
+        *("Credential", "NewCredential", "ClientSecret", "CredentialToken", "FoundCredential", "Issued"),
     }
     for each in objects.values():
         shown = f"{each!r} {each!s} {getattr(each, '__cause__', None)!r}"
@@ -284,15 +342,19 @@ def test_no_secret_and_no_full_hash_in_the_admin(phone):
     hashes = {f"token hash {row.pk}": bytes(row.token_hash) for row in RefreshToken.objects.all()}
     hashes |= {f"sealed {row.pk}": bytes(row.content) for row in RefreshToken.objects.exclude(content=None)}
     hashes |= {f"password mark {row.pk}": bytes(row.auth_hash) for row in Session.objects.all()}
+    service = Service(user=phone.user)
+    phone.canaries.plant(client_secret=service.secret)
+    hashes["secret hash"] = bytes(service.credential.secret_hash)
     hashes["password hash"] = phone.user.password.rpartition("$")[2].encode()
     phone.canaries.secrets |= hashes
     pages = [reverse("admin:index"), reverse("admin:accounts_user_change", args=[phone.user.pk])]
     rows = {"session": Session, "refreshtoken": RefreshToken, "tokenversion": TokenVersion}
+    rows["credential"] = Credential
     for name, model in rows.items():
         pages.append(reverse(f"admin:jwt_sessions_{name}_changelist"))
         for page, row in itertools.product(("change", "history", "delete"), model.objects.all()):
             pages.append(reverse(f"admin:jwt_sessions_{name}_{page}", args=[row.pk]))
-    pages += [reverse(f"admin:jwt_sessions_{name}_add") for name in ("refreshtoken", "tokenversion")]
+    pages += [reverse(f"admin:jwt_sessions_{name}_add") for name in ("refreshtoken", "tokenversion", "credential")]
     pages.append(reverse("admin:accounts_user_delete", args=[phone.user.pk]))
     assert len(pages) > 20
     for page in pages:
@@ -318,6 +380,7 @@ def test_no_secret_in_a_dump_of_the_database(phone):
     stored = dump()
     assert phone.user.email.encode() in stored
     assert bytes(RefreshToken.objects.latest("jti").token_hash) in stored
+    assert bytes(Credential.objects.latest("pk").secret_hash) in stored
     assert phone.canaries.found_in(stored) == []
 
 
@@ -381,6 +444,11 @@ def requests_of(phone: PlantingDevice):
     refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     path = {name: reverse(f"jwt_sessions:{name}") for name in ("login", "token", "logout", "revoke", "session-list")}
     http = phone.http
+    service = Service(user=phone.user, may_introspect=True).exchanged()
+    phone.canaries.plant(client_secret=service.secret, access_token=service.access_token)
+    # So that its next use is written too.
+    Credential.objects.update(last_used_at=None)
+    exchange = {"grant_type": "client_credentials"}
 
     def by_cookie(method, url, *args, **options):
         http.cookies[COOKIE] = tokens["refresh_token"]
@@ -405,6 +473,18 @@ def requests_of(phone: PlantingDevice):
             headers=phone.bearer,
         ),
         "end all": lambda: phone.post("session-end-all", **phone.bearer),
+        "exchange by Basic": lambda: http.post(path["token"], exchange, headers=service.basic),
+        "exchange by form": lambda: http.post(path["token"], {**exchange, **service.body}),
+        "exchange by JSON": lambda: phone.post("token", {**exchange, **service.body}),
+        "a failing exchange": lambda: phone.post("token", {**exchange, **service.body, "client_id": str(uuid4())}),
+        "refresh by Basic": lambda: http.post(path["token"], refresh, headers=service.basic),
+        "introspection": lambda: phone.post("introspect", {"token": tokens["access_token"], **service.body}),
+        "introspection by Basic": lambda: http.post(
+            reverse("jwt_sessions:introspect"), {"token": tokens["refresh_token"]}, headers=service.basic
+        ),
+        "ended sessions": lambda: http.get(reverse("jwt_sessions:revoked"), headers=service.basic),
+        "new credential": lambda: phone.post("credential-list", {"name": "CI"}, **phone.bearer),
+        "a call of a service": lambda: http.get("/api/me/", headers=service.bearer),
         "a call": lambda: phone.call(),
         "a call with the cookie": lambda: by_cookie("get", "/api/me/", headers=phone.bearer),
     }
@@ -432,6 +512,8 @@ def reports():
         *("login", "login with a form", "password grant", "refresh", "refresh with a form", "refresh by cookie"),
         *("logout", "logout with a refresh token", "logout by cookie", "revoke", "own sessions", "rename", "end all"),
         *("a call", "a call with the cookie"),
+        *("exchange by Basic", "exchange by form", "exchange by JSON", "a failing exchange", "refresh by Basic"),
+        *("introspection", "introspection by Basic", "ended sessions", "new credential", "a call of a service"),
     ],
 )
 def test_no_secret_in_the_report_of_an_error_when_the_database_breaks(phone, reports, every_logger, settings, name):
@@ -449,3 +531,28 @@ def test_no_secret_in_the_report_of_an_error_when_the_database_breaks(phone, rep
     assert leaking == []
     assert phone.canaries.found_in(every_logger.text) == []
     assert "the server closed the connection" in reports[0]
+
+
+@pytest.mark.parametrize("sender", [Credential, LogEntry])
+def test_no_secret_in_the_report_of_an_error_while_the_admin_makes_a_credential(
+    canaries, reports, monkeypatch, sender
+):  # fmt: skip
+    secret = secrets.token_urlsafe(32)
+    canaries.plant(client_secret=secret)
+    monkeypatch.setattr(credentials.secrets, "token_urlsafe", lambda size: secret)
+
+    def break_down(**kwargs):
+        raise ValueError("a receiver broke")
+
+    admin = Client(raise_request_exception=False)
+    admin.force_login(UserFactory(is_staff=True, is_superuser=True))
+    post_save.connect(break_down, sender=sender)
+    try:
+        data = {"name": "CI", "audience": "api", "claims": "{}"}
+        response = admin.post(reverse("admin:jwt_sessions_credential_add"), data)
+    finally:
+        post_save.disconnect(break_down, sender=sender)
+    assert response.status_code == 500
+    assert "a receiver broke" in reports[0]
+    assert [name for text in reports for name in canaries.found_in(text)] == []
+    assert not Credential.objects.exists()

@@ -22,12 +22,13 @@ from django.utils import timezone
 from example_project.accounts.models import User
 from jwt_sessions import sessions, signals
 from jwt_sessions.exceptions import InvalidToken, JWTSessionsError
-from jwt_sessions.models import RefreshToken, Session, TokenVersion
+from jwt_sessions.models import RefreshToken, RevokedSession, Session, TokenVersion
 from jwt_sessions.models.session import SessionQuerySet
 from jwt_sessions.sessions.purge import purge
 from jwt_sessions.types import TokenPair
 from tests.clients import Device
 from tests.factories import PASSWORD, UserFactory
+from tests.services import Service
 
 NOTHING = timedelta(0)
 
@@ -405,6 +406,61 @@ def test_attack_parallel_guesses_meet_the_same_limit(monkeypatch, jwt_settings):
             assert {answer.status_code for answer in answers} <= {401, 429}
     assert len(looked_at) == 5
     assert 1 <= int(answers[0]["Retry-After"]) <= 60
+
+
+# Credentials
+
+
+def test_exchanges_of_one_credential_at_once_all_succeed(configured, jwt_settings):
+    jwt_settings(ACTIVITY_RESOLUTION=NOTHING)
+    service = Service(user=UserFactory())
+    with Crowd(8) as crowd:
+        for _ in range(5):
+            answers = crowd(lambda: post("token", grant_type="client_credentials", **service.body))
+            assert [answer.status_code for answer in answers] == [200] * 8
+            tokens = {answer.json()["access_token"] for answer in answers}
+            assert len(tokens) == 8
+            for token in tokens:
+                assert str(sessions.authorize(token)[0].pk) == str(service.credential.user_id)
+    assert service.credential.last_used_at is not None
+
+
+def test_after_an_exchange_that_races_a_revocation_no_token_works(configured, jwt_settings):
+    jwt_settings(LOGIN_THROTTLE=None)
+    with Crowd(4) as crowd:
+        for _ in range(10):
+            service = Service()
+            tokens = [service.exchanged().access_token]
+            credential = service.credential
+
+            def exchange(service=service, tokens=tokens):
+                answer = post("token", grant_type="client_credentials", **service.body)
+                tokens.extend([answer.json()["access_token"]] if answer.status_code == 200 else [])
+                return answer.status_code
+
+            *statuses, revoked = crowd(*[exchange] * 3, lambda row=credential: sessions.revoke_credential(row))
+            assert revoked is True
+            assert set(statuses) <= {200, 401}
+            for token in tokens:
+                assert refused(lambda token=token: sessions.authorize(token))
+
+
+def test_of_racing_revocations_one_is_told(configured):
+    with Crowd(8) as crowd:
+        for _ in range(5):
+            credential = Service().credential
+            assert sum(crowd(lambda row=credential: sessions.revoke_credential(row))) == 1
+
+
+def test_racing_ends_note_a_session_once(configured):
+    user = UserFactory()
+    with Crowd(8) as crowd:
+        for _ in range(3):
+            started = [sessions.start(user).session.pk for _ in range(3)]
+            crowd(lambda: sessions.end_all(user, reason="logout"))
+            noted = RevokedSession.objects.since(timezone.now() - timedelta(minutes=1))
+            assert set(started) <= set(noted)
+            assert len(noted) == len(set(noted))
 
 
 # ATOMIC_REQUESTS

@@ -14,6 +14,7 @@ from django.urls import reverse
 from jwt_sessions.models import Session, SessionPolicy, TokenVersion
 from tests.clients import Device
 from tests.factories import PASSWORD
+from tests.services import Service
 
 pytestmark = pytest.mark.django_db
 
@@ -295,3 +296,56 @@ def test_signing_out(used, door, name, expected):
 def test_signing_out_by_bearer(used):
     assert statements(lambda: used.post("logout", **used.bearer)) == [READ, READ, WRITE, WRITE, ADD]
     assert statements(lambda: used.post("logout", **used.bearer)) == [READ, READ]
+
+
+# Credentials
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_an_exchange_reads_once_and_writes_its_use_once_in_a_while(clock, user, owned):
+    service = Service(user=user if owned else None)
+    assert statements(service.exchange) == [READ, WRITE]
+    assert statements(service.exchange) == [READ]
+    clock.shift(timedelta(seconds=60))
+    assert statements(service.exchange) == [READ, WRITE]
+
+
+def test_an_exchange_for_a_tenant_costs_no_more(user, jwt_settings):
+    jwt_settings(TENANTS=lambda user: ["acme"])
+    assert statements(lambda: Service(user=user, tenant="acme").exchange())[1:] == [READ, WRITE]
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_request_with_the_token_of_a_credential_reads_once(clock, user, owned):
+    service = Service(user=user if owned else None).exchanged()
+    assert statements(service.call) == [READ]
+    clock.shift(timedelta(seconds=60))
+    assert statements(service.call) == [READ]
+    SessionPolicy.objects.create(audience="api", access_token_lifetime=timedelta(minutes=1))
+    assert statements(service.call) == [READ, READ]
+    assert statements(service.call) == [READ]
+
+
+def test_introspection_reads_once_besides_the_check_of_the_caller(used):
+    service, other = Service(may_introspect=True), Service(user=used.user).exchanged()
+    tokens = [used.tokens["access_token"], used.tokens["refresh_token"], other.access_token]
+    assert statements(lambda: service.introspect(tokens[0])) == [READ, WRITE, READ]
+    for token in tokens:
+        assert statements(lambda token=token: service.introspect(token)) == [READ, READ]
+    assert statements(lambda: service.introspect(FOREIGN_TOKEN)) == [READ]
+    assert statements(service.revoked) == [READ, READ]
+
+
+def test_garbage_for_a_client_asks_nothing(db):
+    service = Service()
+    assert statements(lambda: service.post("token", {"grant_type": "client_credentials"}, {})) == []
+    broken = {"Authorization": "Basic ???"}
+    assert statements(lambda: service.post("token", {"grant_type": "client_credentials"}, broken)) == []
+
+
+def test_own_credentials(used):
+    assert statements(lambda: used.get("credential-list")) == [READ, READ]
+    assert statements(lambda: used.post("credential-list", {"name": "CI"}, **used.bearer)) == [READ, ADD]
+    client_id = used.get("credential-list").json()[0]["client_id"]
+    url = reverse("jwt_sessions:credential-detail", args=[client_id])
+    assert statements(lambda: used.http.delete(url, headers=used.bearer)) == [READ, READ, WRITE]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf
-from jwt_sessions.models import RefreshToken, Session
+from jwt_sessions.models import Credential, RefreshToken, Session
 from jwt_sessions.models.session import was_dead
 from jwt_sessions.models.session_policy import current_book
 
@@ -58,3 +58,24 @@ class TokenStateFilter(admin.SimpleListFilter):
         if self.value() is None:
             return queryset
         return queryset.filter(revoked_at__isnull=self.value() == "current")
+
+
+class CredentialStateFilter(admin.SimpleListFilter):
+    """Living, revoked or expired; what only the owner's row tells shows in the column."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("living", _("living")), ("revoked", _("revoked")), ("expired", _("expired"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Credential]) -> QuerySet[Credential]:
+        expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())
+        match self.value():
+            case "living":
+                return queryset.filter(~expired, revoked_at__isnull=True)
+            case "revoked":
+                return queryset.filter(revoked_at__isnull=False)
+            case "expired":
+                return queryset.filter(expired, revoked_at__isnull=True)
+        return queryset

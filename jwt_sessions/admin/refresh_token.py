@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf, sessions
 from jwt_sessions.admin.filters import AudienceFilter, TokenStateFilter
-from jwt_sessions.exceptions import JWTSessionsError
+from jwt_sessions.admin.issuing import Issued, IssuingAdmin, hash_start
+from jwt_sessions.admin.times import localized
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 
@@ -60,7 +61,7 @@ class AddRefreshTokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(RefreshToken)
-class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RefreshTokenAdmin(IssuingAdmin):
     """Rows are read-only. **Add** starts a session and shows its refresh token, once."""
 
     list_display = (
@@ -105,7 +106,7 @@ class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("token hash"))
     def hash_start(self, token: RefreshToken) -> str:
-        return f"{bytes(token.token_hash).hex()[:8]}…"
+        return hash_start(token.token_hash)
 
     @admin.display(description=_("sealed content"))
     def content_size(self, token: RefreshToken) -> str:
@@ -125,15 +126,6 @@ class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return AddRefreshTokenForm
         return super().get_form(request, obj, change, **kwargs)
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
-        try:
-            return super().add_view(request, form_url, {**only_save, **(extra_context or {})})
-        except JWTSessionsError as error:
-            # A pre_issue receiver may refuse this token too. Nothing was stored.
-            self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(request.path)
-
     def save_model(self, request: HttpRequest, obj: RefreshToken, form: Any, change: bool) -> None:
         pair = sessions.start(
             form.cleaned_data["user"],
@@ -145,15 +137,17 @@ class RefreshTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         obj.refresh_from_db()
         vars(obj)["_issued"] = pair
 
-    def response_add(self, request: HttpRequest, obj: RefreshToken, post_url_continue: Any = None) -> HttpResponse:
-        """Show the token in this answer and nowhere else: a message would be kept in a cookie or a session."""
-        context = {
-            **self.admin_site.each_context(request),
+    def issued_page(self, request: HttpRequest, obj: RefreshToken) -> dict[str, Any]:
+        user, audience, moment = obj.session.user, obj.audience, obj.expires_at
+        sentence = _("A refresh token for %(user)s and the audience %(audience)s was issued.")
+        expires = _("It expires on %s unless it is used before.")
+        return {
             "title": _("Refresh token issued"),
-            "opts": self.opts,
-            "refresh_token": obj,
-            "issued": vars(obj)["_issued"].refresh_token,
+            "sentence": sentence % {"user": user, "audience": audience},
+            "issued": Issued(_("Refresh token"), vars(obj)["_issued"].refresh_token),
+            "expiry": _("It never expires.") if moment is None else expires % localized(moment),
+            "links": [
+                (reverse("admin:jwt_sessions_session_change", args=[obj.session_id]), _("Its session")),
+                (reverse("admin:jwt_sessions_refreshtoken_changelist"), _("All refresh tokens")),
+            ],
         }
-        response = TemplateResponse(request, "admin/jwt_sessions/refreshtoken/issued.html", context)
-        response["Cache-Control"] = "no-store"
-        return response

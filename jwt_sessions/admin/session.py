@@ -8,25 +8,20 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
-from django.forms.utils import to_current_timezone
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from jwt_sessions import sessions
 from jwt_sessions.admin.filters import AudienceFilter, SessionStateFilter
+from jwt_sessions.admin.times import localized
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.policies import deadlines
 from jwt_sessions.sessions.end import jwt_version_of, policy_of
 from jwt_sessions.sessions.verdict import tenant_deadlines, verdict
-
-
-def _local(moment: datetime) -> str:
-    return str(localize(to_current_timezone(moment)))
 
 
 class RefreshTokenInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -115,7 +110,7 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         coming = sorted(deadlines(session, policy_of(session)), key=lambda deadline: deadline.at)
         first = format_html(" <strong>{}</strong>", _("– this comes first"))
         rows = (
-            (_local(each.at), each.reason.label, _("set by"), each.source, "" if number else first)
+            (localized(each.at), each.reason.label, _("set by"), each.source, "" if number else first)
             for number, each in enumerate(coming)
         )
         return format_html_join("", "<div>{}: {} ({}: {}){}</div>", rows) or str(_("none"))
@@ -136,7 +131,7 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         text = _("idle since %(at)s (set by: %(source)s)")
         if idle.at > timezone.now():
             text = _("open until %(at)s unless it is used (set by: %(source)s)")
-        return text % {"at": _local(idle.at), "source": idle.source}
+        return text % {"at": localized(idle.at), "source": idle.source}
 
     @admin.action(description=_("End selected sessions"), permissions=["end"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:

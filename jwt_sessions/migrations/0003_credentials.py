@@ -125,12 +125,12 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            models.Q(("kind", "personal"), ("user__isnull", False)),
+                            ("kind", "personal"),
                             models.Q(("kind", "api"), ("user__isnull", True)),
                             _connector="OR",
                         ),
                         name="jwt_sessions_credential_owner",
-                        violation_error_message="A personal credential has a user, an API credential has none.",
+                        violation_error_message="An API credential has no user.",
                     )
                 ],
             },

@@ -61,13 +61,14 @@ def create_credential(
         user: The owner, for whom its tokens speak.
         audience: One of ``AUDIENCES``, which its tokens are for; the first of them by default.
         tenant: The tenant that its tokens are for, if any.
-        claims: Claims of its tokens. Reserved names are refused whenever a token is issued.
+        claims: Claims of its tokens.
         may_introspect: Whether it may ask about tokens.
         expires_at: When it ends by itself, and its tokens with it.
 
     Raises:
         InvalidTarget: The audience may not be issued.
         TenantForbidden: The user is no accepted member of the tenant.
+        ValidationError: The claims are no JSON object, or have reserved names.
     """
     if user is not None and tenant:
         check_membership(tenant, accepted_tenants(user))
@@ -84,6 +85,7 @@ def create_credential(
         tenant=tenant,
         claims=claims or {},
     )
+    credential.clean()
     credential.save(force_insert=True)
     security_log.info("%s credential %s of user %s created", credential.kind, credential.pk, credential.user_id)
     return NewCredential(credential, secret)

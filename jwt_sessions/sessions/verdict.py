@@ -20,6 +20,7 @@ from jwt_sessions.exceptions import (
     TenantIdle,
 )
 from jwt_sessions.models import Credential, Session
+from jwt_sessions.models.credential import CredentialKind
 from jwt_sessions.models.lookup import Found, FoundCredential
 from jwt_sessions.policies import Deadlines, Policy, deadlines
 from jwt_sessions.tokens.keys import derived
@@ -84,7 +85,9 @@ def credential_lives(credential: Credential, now: datetime) -> bool:
     """Whether a credential, read with its owner, may be exchanged at ``now``."""
     if credential.revoked_at is not None or (credential.expires_at is not None and credential.expires_at <= now):
         return False
-    return credential.user is None or credential.user.is_active
+    if credential.user is None:
+        return credential.kind == CredentialKind.API
+    return credential.user.is_active
 
 
 def credential_token_lives(claims: Mapping[str, Any], found: FoundCredential | None, now: datetime) -> bool:

@@ -1,0 +1,267 @@
+"""The list of ended sessions: every end is on it while access tokens of the session may be valid, and no longer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from example_project.accounts.models import User
+from jwt_sessions import sessions
+from jwt_sessions.exceptions import ExpiredToken
+from jwt_sessions.models import RevokedSession, Session
+from jwt_sessions.sessions.purge import purge
+from jwt_sessions.tokens import access
+from tests.clients import Device
+from tests.factories import PASSWORD, UserFactory
+from tests.services import Service
+from tests.test_verdict import NAMES, WAYS, idling, outliving_the_maximum, reusing
+
+pytestmark = pytest.mark.django_db
+
+SECOND = timedelta(seconds=1)
+# These write to the tables behind this package's back, and a token that lives by its own word is all that others see:
+# such an end is on the list from when this server finds the session dead, at its next request.
+UNSEEN = {
+    *("saving_a_ready_hash", "disabling_the_password", "updating_the_password", "raising_the_version_by_sql"),
+    *("deactivating_by_update", "outliving_the_refresh_token", "idling", "outliving_the_maximum"),
+}
+
+
+@pytest.fixture
+def gateway(db) -> Service:
+    """A service that asks no database about each token."""
+    return Service(may_introspect=True)
+
+
+def listed(gateway) -> list[str]:
+    response = gateway.revoked()
+    assert response.status_code == 200
+    return response.json()["revoked"]
+
+
+def test_nothing_has_ended(gateway, device):
+    response = gateway.revoked()
+    assert (response.status_code, response.json()) == (200, {"revoked": [], "max_age": 300})
+    assert response["Content-Type"] == "application/json"
+    assert response["Cache-Control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize(("way", "reason"), WAYS, ids=lambda way: NAMES.get(way) or getattr(way, "__name__", None))
+def test_every_end_is_on_the_list(clock, device, gateway, jwt_settings, way, reason):
+    arguments = (device, jwt_settings, clock) if way in (idling, outliving_the_maximum, reusing) else (device,)
+    way(*arguments)
+    if NAMES.get(way, way.__name__) in UNSEEN:
+        assert listed(gateway) == []
+        assert device.call().json()["reason"] == reason
+    assert listed(gateway) == [device.tokens["session_id"]]
+
+
+def test_only_what_ended_is_on_the_list_in_order_of_their_ids(device, gateway):
+    others = [Device(device.user).sign_in() for _ in range(3)]
+    for other in reversed(others[:2]):
+        other.post("logout", **other.bearer)
+    assert listed(gateway) == sorted(other.tokens["session_id"] for other in others[:2])
+
+
+# Deletions
+
+
+def delete_session(device):
+    Session.objects.get().delete()
+
+
+def delete_sessions(device):
+    Session.objects.all().delete()
+
+
+def delete_user(device):
+    device.user.delete()
+
+
+def delete_users(device):
+    User.objects.filter(pk=device.user.pk).delete()
+
+
+@pytest.mark.parametrize("delete", [delete_session, delete_sessions, delete_user, delete_users])
+def test_what_is_deleted_is_on_the_list(device, gateway, delete):
+    delete(device)
+    assert not Session.objects.exists()
+    assert listed(gateway) == [device.tokens["session_id"]]
+
+
+def test_a_deletion_that_is_rolled_back_is_not_on_the_list(device, gateway):
+    class ChangedMindError(Exception):
+        pass
+
+    with pytest.raises(ChangedMindError), transaction.atomic():
+        device.user.delete()
+        raise ChangedMindError
+    assert listed(gateway) == []
+    assert device.call().status_code == 200
+
+
+def test_deleting_what_ended_long_ago_brings_it_not_back(clock, device, gateway):
+    sessions.end(Session.objects.get(), reason="logout")
+    clock.shift(timedelta(minutes=10))
+    list(purge(older_than=timedelta(days=1)))
+    assert not RevokedSession.objects.exists()
+    Session.objects.get().delete()
+    assert listed(gateway) == []
+
+
+# How long
+
+
+def test_an_end_is_on_the_list_as_long_as_a_token_may_live(clock, device, gateway, jwt_settings):
+    jwt_settings(LEEWAY=timedelta(seconds=5))
+    device.refresh()
+    token = device.tokens["access_token"]
+    device.post("logout", **device.bearer)
+    clock.shift(timedelta(seconds=304))
+    access.decode(token, timezone.now())
+    assert listed(gateway) == [device.tokens["session_id"]]
+    assert gateway.revoked().json()["max_age"] == 305
+    clock.shift(SECOND)
+    assert listed(gateway) == []
+    with pytest.raises(ExpiredToken):
+        access.decode(token, timezone.now())
+
+
+def test_the_lifetime_of_users_tokens_counts(clock, gateway, jwt_settings):
+    lifetimes = {"user": timedelta(minutes=10), "personal": timedelta(hours=1), "api": timedelta(hours=1)}
+    jwt_settings(ACCESS_TOKEN_LIFETIME=lifetimes)
+    assert gateway.revoked().json()["max_age"] == 600
+
+
+def test_a_purge_keeps_an_id_while_it_matters_and_then_drops_it(clock, device, gateway):
+    device.post("logout", **device.bearer)
+    list(purge())
+    assert not Session.objects.exists()
+    clock.shift(timedelta(seconds=299))
+    list(purge(dry_run=True))
+    list(purge())
+    assert listed(gateway) == [device.tokens["session_id"]]
+    clock.shift(SECOND)
+    assert listed(gateway) == []
+    list(purge(dry_run=True))
+    assert RevokedSession.objects.count() == 1
+    list(purge())
+    assert not RevokedSession.objects.exists()
+
+
+def test_a_purge_of_many_works_in_batches(clock, gateway):
+    user = UserFactory()
+    for _ in range(7):
+        sessions.start(user)
+    sessions.end_all(user, reason="logout")
+    list(purge())
+    clock.shift(timedelta(minutes=5))
+    with CaptureQueriesContext(connection) as queries:
+        list(purge(batch_size=3))
+    assert len([query for query in queries if query["sql"].startswith("DELETE")]) == 3
+    assert not RevokedSession.objects.exists()
+
+
+def test_an_end_is_noted_once_by_whoever_is_first(clock, device, gateway):
+    session = Session.objects.get()
+    sessions.end(session, reason="logout")
+    clock.shift(timedelta(minutes=1))
+    sessions.end(session, reason="ended_by_admin")
+    RevokedSession.objects.note([session.pk], timezone.now())
+    assert RevokedSession.objects.get().ended_at == timezone.now() - timedelta(minutes=1)
+    assert str(RevokedSession.objects.get()) == device.tokens["session_id"]
+
+
+# Passwords and deactivation, by model
+
+
+def test_a_password_that_is_changed_back_and_forth_is_told_each_time(device, gateway):
+    user = User.objects.get(pk=device.user.pk)
+    user.set_password("another " + PASSWORD)
+    user.save()
+    again = sessions.start(user).session
+    user.set_password(PASSWORD)
+    user.save(update_fields=["password"])
+    assert listed(gateway) == sorted([device.tokens["session_id"], str(again.pk)])
+
+
+def test_a_new_password_that_is_not_stored_ends_nothing(device, gateway):
+    user = User.objects.get(pk=device.user.pk)
+    user.set_password("another " + PASSWORD)
+    user.save(update_fields=["name"])
+    assert listed(gateway) == []
+    assert device.call().status_code == 200
+
+
+def test_where_password_changes_end_no_sessions_nothing_is_told(device, gateway, jwt_settings):
+    jwt_settings(PASSWORD_CHANGE_ENDS_SESSIONS=False)
+    user = User.objects.get(pk=device.user.pk)
+    user.set_password("another " + PASSWORD)
+    user.save()
+    assert listed(gateway) == []
+    assert device.call().status_code == 200
+
+
+def test_saving_a_user_for_another_reason_ends_nothing(device, gateway):
+    user = User.objects.get(pk=device.user.pk)
+    user.name = "Ann"
+    user.save()
+    assert listed(gateway) == []
+
+
+def test_who_is_active_again_does_not_leave_the_list(device, gateway):
+    for active in (False, True):
+        device.user.is_active = active
+        device.user.save()
+    assert listed(gateway) == [device.tokens["session_id"]]
+    assert device.call().json()["reason"] == "user_inactive"
+
+
+# HTTP
+
+
+@pytest.mark.parametrize("spelling", ["{}", "W/{}", '"other", {}'])
+def test_a_list_already_known_is_not_sent_again(device, gateway, spelling):
+    etag = gateway.revoked()["ETag"]
+    known = gateway.revoked(**{"If-None-Match": spelling.format(etag)})
+    assert (known.status_code, known.content, known["ETag"]) == (304, b"", etag)
+    assert known["Cache-Control"] == "private, no-cache"
+    device.post("logout", **device.bearer)
+    fresh = gateway.revoked(**{"If-None-Match": etag})
+    assert (fresh.status_code, fresh.json()["revoked"]) == (200, [device.tokens["session_id"]])
+    assert fresh["ETag"] != etag
+
+
+def test_the_etag_changes_back_when_an_end_no_longer_matters(clock, device, gateway):
+    etag = gateway.revoked()["ETag"]
+    device.post("logout", **device.bearer)
+    assert gateway.revoked(**{"If-None-Match": etag}).status_code == 200
+    clock.shift(timedelta(minutes=5))
+    assert gateway.revoked(**{"If-None-Match": etag}).status_code == 304
+
+
+def test_attack_an_etag_does_not_stand_for_a_credential(client, gateway):
+    etag = gateway.revoked()["ETag"]
+    response = client.get("/auth/revoked.json", headers={"If-None-Match": etag})
+    assert (response.status_code, response.json()["code"]) == (401, "INVALID_CLIENT")
+    assert response["Cache-Control"] == "no-store"
+    assert "ETag" not in response.headers
+
+
+def test_the_list_is_only_read(gateway):
+    response = gateway.http.post("/auth/revoked.json", headers=gateway.basic)
+    assert (response.status_code, response["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    head = gateway.http.head("/auth/revoked.json", headers=gateway.basic)
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_the_list_costs_one_statement_besides_the_callers_own_check(device, gateway):
+    device.post("logout", **device.bearer)
+    gateway.revoked()
+    with CaptureQueriesContext(connection) as queries:
+        gateway.revoked()
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT", "SELECT"]
