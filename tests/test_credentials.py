@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.db.models import JSONField, Value
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -181,7 +182,18 @@ def test_a_policy_leaves_configured_claims_out_of_personal_tokens_too(user, jwt_
 
 @pytest.mark.parametrize("name", ["sub", "type", "client_id", "tenantId"])
 def test_attack_a_credential_with_a_reserved_claim_gets_no_token(name):
-    response = Service(claims={name: "x"}).exchange()
+    service = Service()
+    # Past the rules of the model, as a bulk update or a fixture goes.
+    Credential.objects.update(claims={name: "x"})
+    response = service.exchange()
+    assert (response.status_code, response.json()["code"]) == (503, "ISSUE_FAILED")
+
+
+@pytest.mark.parametrize("claims", [["plan"], "plan", 1, None])
+def test_a_credential_with_claims_that_are_none_gets_no_token(claims):
+    service = Service()
+    Credential.objects.update(claims=Value(claims, JSONField()))
+    response = service.exchange()
     assert (response.status_code, response.json()["code"]) == (503, "ISSUE_FAILED")
 
 

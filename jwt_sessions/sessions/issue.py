@@ -105,6 +105,9 @@ def mint_for(found: FoundCredential, asked: TokenRequest, now: datetime) -> Acce
     draft = Draft(kind, credential.user, credential, None, audience, asked.tenant, asked.client, lifetime)
     if credential.user is not None:
         draft.claims.update(configured_claims(draft, policies.applying(audience).excluded_claims))
+    # A fixture may have stored anything.
+    if not isinstance(credential.claims, dict):
+        raise _failed("the claims of credential %s are no JSON object", credential.pk)
     draft.claims.update(credential.claims)
     _ask_receivers(draft, Credential)
     own: dict[str, Any] = {"sub": str(credential.pk), "client_id": str(credential.pk)}
