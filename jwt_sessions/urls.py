@@ -34,6 +34,6 @@ urlpatterns = [
     path("credentials/", CredentialListView.as_view(), name="credential-list"),
     path("credentials/<str:client_id>/", CredentialDetailView.as_view(), name="credential-detail"),
     path("policies/", PolicyListView.as_view(), name="policy-list"),
-    path("policies/<int:pk>/", PolicyDetailView.as_view(), name="policy-detail"),
+    path("policies/<str:pk>/", PolicyDetailView.as_view(), name="policy-detail"),
     path("jwks.json", JWKSView.as_view(), name="jwks"),
 ]

@@ -11,7 +11,8 @@ urlpatterns = [
         name="oauth-authorization-server",
     ),
     re_path(
-        r"^\.well-known/oauth-authorization-server(?P<issuer_path>/.*)$",
+        # Whatever stands there, also a line feed: the answer is JSON.
+        r"^\.well-known/oauth-authorization-server/(?P<issuer_path>[\s\S]*)$",
         AuthorizationServerView.as_view(),
         name="oauth-authorization-server",
     ),

@@ -23,6 +23,7 @@ FLOORS = {
     "verbs": ("sessions",),
     "doors": (
         *("authentication", "middleware", "permissions", "urls", "well_known", "api", "admin", "management"),
+        "openapi",
         *("apps", "checks", "claims", "receivers"),
     ),
     # For users' own tests: nothing that runs in production imports it.

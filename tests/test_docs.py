@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,7 @@ def test_examples_are_python(page):
     [
         pytest.param(page, block, id=f"{page.name}-{number}")
         for page in PAGES
+        if page.name != "clients.md"  # its examples need a server, which they have in test_clients
         for number, block in enumerate(python_blocks(page))
         if "import" in block and "urlpatterns" not in block
     ],
@@ -125,3 +128,17 @@ def test_examples_that_import_what_they_use_run(page, block):
 
 def test_the_readme_has_examples_that_run():
     assert [block for block in python_blocks(ROOT / "README.md") if "from jwt_sessions import sessions" in block]
+
+
+def test_the_clients_are_documented_with_the_versions_that_are_tested():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    requirements = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
+    floors = dict(re.findall(r"([a-z-]+)(?:\[.*?\])?>=(\S+)", "\n".join(map(str, requirements))))
+    packages = json.loads((ROOT / "tests" / "javascript" / "package.json").read_text())["dependencies"]
+    tested = {name: version.rpartition(".")[0] for name, version in packages.items()}
+    table = re.findall(r"^\| \[(.*?)\]\(.*?\) \| (.*?) \|", (ROOT / "docs" / "clients.md").read_text(), re.MULTILINE)
+    assert len(table) == 7
+    assert {name: version for name, version in table if name in packages} == tested
+    assert {name: floors[name.lower()] for name, _version in table if name not in packages} == {
+        name: version for name, version in table if name not in packages
+    }
