@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Credential, RevokedSession, Session, SessionPolicy, TokenVersion, stamps
+from jwt_sessions.models import Credential, RevokedSession, Session, SessionPolicy, TenantActivity, TokenVersion, stamps
 from jwt_sessions.sessions import end_all
 from jwt_sessions.sessions.verdict import auth_hash, fallback_auth_hashes
 
@@ -37,6 +37,35 @@ def notice_rehash(instance: models.Model, using: str, **kwargs: Any) -> None:
     before = get_user_model()._base_manager.using(using).filter(pk=instance.pk).first()
     if before is not None and before.password != instance.password and _is_outdated(before.password):
         vars(instance)["_rehashed_from"] = [auth_hash(before), *fallback_auth_hashes(before)]
+
+
+# Deletions are heard of these models alone: what nobody listens to Django deletes without loading it, in all of the
+# project. With a user go the sessions and the personal credentials.
+@receiver(post_save, dispatch_uid="jwt_sessions.renew_stamps")
+@receiver(post_delete, sender=Session, dispatch_uid="jwt_sessions.renew_stamps")
+@receiver(post_delete, sender=TokenVersion, dispatch_uid="jwt_sessions.renew_stamps")
+@receiver(post_delete, sender=Credential, dispatch_uid="jwt_sessions.renew_stamps")
+@receiver(post_delete, sender=SessionPolicy, dispatch_uid="jwt_sessions.renew_stamps")
+def renew_stamps(instance: models.Model, using: str, **kwargs: Any) -> None:
+    """
+    Let verdicts in the cache be forgotten when what they hang on is saved or deleted (``SESSION_CHECK="cache"``).
+
+    First of those that hear of a saved user, as it is stored whatever the others raise.
+    """
+    if not isinstance(instance, (get_user_model(), TokenVersion, Session, TenantActivity, Credential, SessionPolicy)):
+        return
+    # As the database has it: a key may have been given as text.
+    key = instance._meta.pk.to_python(instance.pk)
+    if isinstance(instance, (get_user_model(), TokenVersion)):
+        stamps.renew([stamps.user_stamp(key)], using)
+    elif isinstance(instance, Session):
+        stamps.renew([stamps.session_stamp(key)], using)
+    elif isinstance(instance, TenantActivity):
+        stamps.renew([stamps.session_stamp(instance.session_id)], using)
+    elif isinstance(instance, Credential):
+        stamps.renew([stamps.credential_stamp(key)], using)
+    else:
+        stamps.renew([stamps.POLICIES], using)
 
 
 @receiver(post_save, dispatch_uid="jwt_sessions.follow_rehash")
@@ -81,19 +110,6 @@ def note_deleted_session(instance: Session, using: str, **kwargs: Any) -> None:
     """Keep the id of a session that is deleted, by itself or with its user, while it has valid access tokens."""
     if instance.ended_at is None:
         RevokedSession.objects.using(using).note([instance.pk], timezone.now())
-
-
-@receiver([post_save, post_delete], dispatch_uid="jwt_sessions.renew_stamps")
-def renew_stamps(instance: models.Model, using: str, **kwargs: Any) -> None:
-    """Let verdicts in the cache be forgotten when what they hang on is saved or deleted (``SESSION_CHECK="cache"``)."""
-    if isinstance(instance, (get_user_model(), TokenVersion)):
-        stamps.renew([stamps.user_stamp(instance.pk)], using)
-    elif isinstance(instance, Session):
-        stamps.renew([stamps.session_stamp(instance.pk)], using)
-    elif isinstance(instance, Credential):
-        stamps.renew([stamps.credential_stamp(instance.pk)], using)
-    elif isinstance(instance, SessionPolicy):
-        stamps.renew([stamps.POLICIES], using)
 
 
 def _is_outdated(encoded: str) -> bool:

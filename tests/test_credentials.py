@@ -525,8 +525,10 @@ def test_without_session_check_a_request_asks_nothing(user, jwt_settings, django
     with django_assert_num_queries(0):
         found, token = sessions.authorize(service.access_token)
         assert str(found.pk) == (str(user.pk) if owned else service.client_id)
-        assert (token.session, token.credential) == (None, None)
+        assert token.session is None
         assert service.call().status_code == 200
+    with django_assert_num_queries(1):
+        assert str(token.credential.pk) == service.client_id
 
 
 OWN = [

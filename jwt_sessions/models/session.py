@@ -87,6 +87,12 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         stamps.renew([stamps.session_stamp(seen.pk)], self.db)
         return changed
 
+    def remember_tenants(self, session_id: UUID, tenants: list[str] | None) -> int:
+        """Replace the memberships as of the last token that was issued: the session's deadlines depend on them."""
+        changed = self.filter(pk=session_id).update(tenants=tenants)
+        stamps.renew([stamps.session_stamp(session_id)], self.db)
+        return changed
+
     def mark_ended(self, session_ids: Collection[UUID], reason: EndReason, now: datetime) -> int:
         """Write the end of those not ended yet, and answer how many these were."""
         ended = self.filter(pk__in=session_ids, ended_at__isnull=True).update(ended_at=now, end_reason=reason)

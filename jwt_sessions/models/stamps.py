@@ -3,7 +3,7 @@ Stamps in the cache, for ``SESSION_CHECK="cache"``: each names the last change o
 policies. A verdict is remembered together with the stamps it was made under, and counts while they are the same.
 
 A stamp is renewed with each change, and again when its transaction commits: who reads the old row in between remembers
-it under a stamp that is gone.
+it under a stamp that is gone. One that the cache has lost is as good as renewed: the next is another.
 """
 
 from __future__ import annotations
@@ -65,11 +65,20 @@ def renew(keys: Iterable[str], alias: str) -> None:
         transaction.on_commit(write, using=alias)
 
 
+def make(key: str) -> str | None:
+    """Make a stamp that is missing; ``None`` if somebody else did, which may have been for a change."""
+    stamp = secrets.token_urlsafe(9)
+    return stamp if session_cache().add(key, stamp, _lifetime()) else None
+
+
 def _write(keys: list[str]) -> None:
-    # A stamp has to outlive every verdict that was remembered before it.
-    lifetime = max(3600, 2 * int(conf.current().ACTIVITY_RESOLUTION.total_seconds()))
     try:
-        session_cache().set_many({key: secrets.token_urlsafe(9) for key in keys}, lifetime)
+        session_cache().set_many({key: secrets.token_urlsafe(9) for key in keys}, _lifetime())
     except Exception:
         # Whatever the cache's client raises: the change itself is stored, and no verdict outlives ACTIVITY_RESOLUTION.
         logger.exception("a change could not be told to the cache of sessions")
+
+
+def _lifetime() -> int:
+    # Verdicts are to run out before the stamps that they hang on.
+    return max(3600, 2 * int(conf.current().ACTIVITY_RESOLUTION.total_seconds()))

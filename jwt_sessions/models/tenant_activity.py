@@ -15,17 +15,18 @@ from jwt_sessions.models.session import Session
 class TenantActivityQuerySet(PrimaryQuerySet["TenantActivity"]):
     """Statements over idle clocks."""
 
-    def note(self, session_id: UUID, tenant: str, now: datetime) -> None:
-        """Set a clock; it is made when the tenant is first acted for."""
+    def note(self, session_id: UUID, tenant: str, now: datetime) -> bool:
+        """Set a clock; it is made when the tenant is first acted for. Answers whether there is one."""
         clock = self.filter(session_id=session_id, tenant=tenant)
         if clock.update(last_active_at=now):
-            return
+            return True
         try:
             with transaction.atomic(using=self.db):
                 self.create(session_id=session_id, tenant=tenant, last_active_at=now)
         except IntegrityError:
             # Another tab made it in between, or the session is gone; then there is nothing to set.
-            clock.update(last_active_at=now)
+            return clock.update(last_active_at=now) > 0
+        return True
 
 
 class TenantActivity(models.Model):

@@ -18,9 +18,14 @@ logger = logging.getLogger("jwt_sessions")
 
 
 def note_first_use(session: Session, generation: int, now: datetime) -> None:
-    """Note that a generation's client has got it, which starts the grace period of the one before."""
-    if generation == session.generation > 0 and session.first_used_at is None:
-        _write(lambda: Session.objects.mark_used(session.pk, generation, now))
+    """
+    Note that a generation's client has got it, which starts the grace period of the one before.
+
+    What is written stands on ``session`` too, here and in :func:`note_activity`.
+    """
+    is_first = generation == session.generation > 0 and session.first_used_at is None
+    if is_first and _write(lambda: Session.objects.mark_used(session.pk, generation, now)):
+        session.first_used_at = now
 
 
 def is_due(active_at: datetime, now: datetime) -> bool:
@@ -32,13 +37,19 @@ def note_activity(session: Session, now: datetime) -> None:
     """Note that the user was there; written at most once per ``ACTIVITY_RESOLUTION``."""
     if is_due(session.last_active_at, now):
         seen_before = now - conf.current().ACTIVITY_RESOLUTION
-        _write(lambda: Session.objects.mark_active(session.pk, seen_before, now))
+        if _write(lambda: Session.objects.mark_active(session.pk, seen_before, now)):
+            session.last_active_at = now
 
 
-def note_tenant_activity(session: Session, tenant: str, active_at: datetime | None, now: datetime) -> None:
-    """Note that the user was there for a tenant; written at most once per ``ACTIVITY_RESOLUTION``."""
+def note_tenant_activity(session: Session, tenant: str, active_at: datetime | None, now: datetime) -> datetime | None:
+    """
+    Note that the user was there for a tenant; written at most once per ``ACTIVITY_RESOLUTION``.
+
+    Answers what is on record now: ``active_at``, or ``now`` if that was written.
+    """
     if active_at is None or is_due(active_at, now):
-        _write(lambda: TenantActivity.objects.note(session.pk, tenant, now))
+        return now if _write(lambda: TenantActivity.objects.note(session.pk, tenant, now)) else active_at
+    return active_at
 
 
 def note_credential_use(credential: Credential, now: datetime) -> None:
@@ -58,9 +69,9 @@ def note_end(session: Session, reason: EndReason, now: datetime) -> None:
     _write(lambda: record_end(session, reason, now))
 
 
-def _write(statement: Callable[[], object]) -> None:
+def _write(statement: Callable[[], object]) -> bool:
     """
-    Run a write that the request does not depend on.
+    Run a write that the request does not depend on. Answers whether it changed anything.
 
     Inside somebody's transaction (``ATOMIC_REQUESTS``) SQLite may refuse it at once, as it cannot upgrade a stale
     read: a savepoint keeps the request's transaction whole, and the next request notes it instead.
@@ -69,8 +80,8 @@ def _write(statement: Callable[[], object]) -> None:
     try:
         if connections[alias].in_atomic_block:
             with transaction.atomic(using=alias):
-                statement()
-        else:
-            statement()
+                return bool(statement())
+        return bool(statement())
     except OperationalError:
         logger.warning("activity or the end of a session could not be written")
+        return False

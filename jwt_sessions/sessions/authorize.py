@@ -35,24 +35,29 @@ class VerifiedToken(BareToken):
 
     Attributes:
         claims: The claims, read-only.
-        session: The session; ``None`` for the token of a credential. Unless ``SESSION_CHECK`` is "database" it is read
-            when asked for, and may be gone.
-        credential: The credential of a token of the type "personal" or "api", else ``None``. Where it was not read it
-            is ``None`` too.
+        session: The session; ``None`` for the token of a credential.
+        credential: The credential of a token of the type "personal" or "api", else ``None``.
         tenant: The ``tenantId`` claim, or ``None``.
+
+    Unless ``SESSION_CHECK`` is "database", session and credential are read when asked for, and may be gone.
     """
 
     def __init__(
         self, claims: Mapping[str, Any], session: Session | None = None, credential: Credential | None = None
     ) -> None:
         super().__init__(claims)
-        self.credential = credential
         if session is not None:
             self.session = session
+        if credential is not None:
+            self.credential = credential
 
     @cached_property
     def session(self) -> Session | None:
         return Session.objects.get(pk=self.claims["sid"]) if self.claims["type"] == "user" else None
+
+    @cached_property
+    def credential(self) -> Credential | None:
+        return None if self.claims["type"] == "user" else Credential.objects.get(pk=self.claims["client_id"])
 
 
 @sensitive_variables()

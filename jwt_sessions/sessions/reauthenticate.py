@@ -121,7 +121,7 @@ def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None,
         raise TenantIdle
     access = mint(after, found.policies, asked, found.tenant_active_at, now)
     if after.tenants != found.session.tenants:
-        Session.objects.filter(pk=after.pk).update(tenants=after.tenants)
+        Session.objects.remember_tenants(after.pk, after.tenants)
     if asked.tenant is not None and not (background and found.tenant_active_at):
         note_tenant_activity(after, asked.tenant, found.tenant_active_at, now)
     return access.paired("", after, asked, rotated=False)
