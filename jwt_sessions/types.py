@@ -73,13 +73,13 @@ class ClientSecret:
 @dataclass(slots=True)
 class Draft:
     """
-    A token about to be issued, as ``pre_issue`` receivers see it.
+    A token about to be issued, as ``pre_issue`` receivers see it. All but ``claims`` and ``expires_in`` is read-only.
 
     Attributes:
         token_type: "user", "personal" or "api".
         user: The user that the token speaks for; ``None`` for an API credential.
         credential: The credential that is exchanged, or ``None`` for a session's token.
-        session: The session, not yet stored at sign-in; ``None`` for a credential's token.
+        session: A copy of the session, not yet stored at sign-in; ``None`` for a credential's token.
         audience: The audience the token is for.
         tenant: The tenant the token is for, or ``None``.
         client: What the request tells about the device.
@@ -97,6 +97,12 @@ class Draft:
     client: ClientInfo
     expires_in: timedelta
     claims: dict[str, Any] = field(default_factory=dict)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The generated __init__ sets each once. What a token is for was checked before receivers are asked.
+        if name not in ("claims", "expires_in") and hasattr(self, name):
+            raise AttributeError(f"{name} of a draft is read-only")
+        object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)

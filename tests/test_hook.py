@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import jwt
 import pytest
 from django.db import connection
 from django.dispatch import Signal
@@ -20,7 +21,7 @@ from jwt_sessions.models import Credential, RefreshToken, Session
 from jwt_sessions.tokens import access
 from jwt_sessions.types import Draft
 from tests.clients import CHROME, Device
-from tests.factories import PASSWORD
+from tests.factories import PASSWORD, UserFactory
 from tests.services import Service
 
 pytestmark = pytest.mark.django_db
@@ -424,3 +425,77 @@ def test_each_signal_tells_what_it_says_it_tells(clock, user, connect):
     assert (rotated["rotated"], replayed["rotated"]) == (True, False)
     assert ended["reason"] is EndReason.TOKEN_REUSE
     assert reused["generation"] == 0
+
+
+# What a token is for was checked before receivers are asked, so they cannot change it.
+
+
+@pytest.mark.parametrize("name", ["token_type", "user", "credential", "session", "audience", "tenant", "client"])
+def test_attack_a_receiver_that_changes_what_the_token_is_for_gets_none(device, connect, name):
+    before = state()
+    connect(changing(lambda draft: setattr(draft, name, "victim")))
+    assert device.refresh().status_code == 503
+    assert state() == before
+
+
+def test_attack_a_receiver_that_changes_the_session_changes_a_copy(user, device, connect):
+    def change(draft):
+        draft.session.generation, draft.session.jwt_version, draft.session.audience = 7, 99, "web"
+        draft.session.user = other
+
+    other = UserFactory()
+    connect(changing(change))
+    device.refresh()
+    claims = claims_of(device)
+    assert (claims["gen"], claims["jwt_version"], claims["client_id"]) == (1, 0, "api")
+    assert claims["sub"] == str(user.pk)
+    signed_in = Device(user).sign_in()
+    assert claims_of(signed_in)["sub"] == str(user.pk)
+    assert {session.user_id for session in Session.objects.all()} == {user.pk}
+
+
+def test_attack_a_receiver_that_changes_a_credential_changes_a_copy(connect):
+    def change(draft):
+        draft.credential.expires_at, draft.credential.pk = None, "victim"
+        draft.expires_in = timedelta(days=1)
+
+    service = Service(expires_at=timezone.now() + timedelta(minutes=1))
+    connect(changing(change))
+    answer = service.exchange().json()
+    assert answer["expires_in"] <= 60
+    assert jwt.decode(answer["access_token"], options={"verify_signature": False})["client_id"] == service.client_id
+
+
+@pytest.mark.parametrize(
+    "claims", [{"x": "\ud800"}, {"\ud800": 1}, {"x": {1: 2}}, {"x": [{True: 3}]}, {"x": ({None: 4},)}]
+)
+def test_claims_that_json_has_no_word_for_are_refused(device, connect, claims):
+    before = state()
+    connect(changing(lambda draft: draft.claims.update(claims)))
+    assert device.refresh().status_code == 503
+    assert state() == before
+
+
+def test_claims_in_any_script_are_as_they_were_said(device, connect):
+    connect(changing(lambda draft: draft.claims.update(name="Zoë Ångström 🙂", nul="\0")))
+    device.refresh()
+    assert (claims_of(device)["name"], claims_of(device)["nul"]) == ("Zoë Ångström 🙂", "\0")
+    assert device.call().status_code == 200
+
+
+def test_a_reason_that_utf_8_cannot_say_is_no_failure(user, device, connect):
+    connect(raising(IssueDenied("no \ud800")))
+    assert (sign_in(Device(user)).status_code, device.refresh().status_code) == (403, 403)
+
+
+def test_a_lifetime_of_less_than_a_second_is_none(device, connect):
+    connect(setting(expires_in=timedelta(milliseconds=999)))
+    assert device.refresh().status_code == 503
+
+
+@pytest.mark.parametrize("receiver", [raising(IssueDenied()), raising(RuntimeError())])
+def test_a_credential_that_got_no_token_was_not_used(connect, receiver):
+    service = Service()
+    connect(receiver)
+    assert service.exchange().status_code in (403, 503)
+    assert service.credential.last_used_at is None

@@ -73,14 +73,14 @@ def challenge(error: exceptions.JWTSessionsError | None) -> str:
 
 def resource_response(error: exceptions.JWTSessionsError) -> Response:
     """The answer of a resource: ``detail``, ``code``, ``terminal``."""
-    response = Response({"detail": str(error), **details(error)}, status=shape_of(error).status)
+    response = Response({"detail": _printable(str(error)), **details(error)}, status=shape_of(error).status)
     return _with_headers(response, error)
 
 
 def oauth_response(error: exceptions.JWTSessionsError) -> Response:
     """The answer of an OAuth endpoint (RFC 6749 §5.2): ``error``, ``error_description``, ``code``, ``terminal``."""
     shape = shape_of(error)
-    body = {"error": shape.oauth_error, "error_description": str(error), **details(error)}
+    body = {"error": shape.oauth_error, "error_description": _printable(str(error)), **details(error)}
     return _with_headers(Response(body, status=shape.oauth_status), error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -76,10 +77,12 @@ def mint(
     audience = asked.audience or session.audience
     lifetime = policies.access_token_lifetime("user", audience)
     limits = _deadlines(session, policies, asked, tenant_active_at, now)
-    draft = Draft("user", session.user, None, session, audience, asked.tenant, asked.client, lifetime)
+    # Before anybody else sees the draft, and of a copy: what others do to it changes nothing here.
+    own = _own_claims(session)
+    seen = copy.copy(session)
+    draft = Draft("user", session.user, None, seen, audience, asked.tenant, asked.client, lifetime)
     draft.claims.update(configured_claims(draft, policies.applying(audience).excluded_claims))
     _ask_receivers(draft, Session)
-    own = _own_claims(session)
     soft_expiry = conf.current().SOFT_EXPIRY
     if soft_expiry is not None:
         own["softexp"] = int((now + soft_expiry).timestamp())
@@ -102,7 +105,11 @@ def mint_for(found: FoundCredential, asked: TokenRequest, now: datetime) -> Acce
     credential, policies = found.credential, found.policies
     kind, audience = credential.kind, credential.audience
     lifetime = policies.access_token_lifetime(kind, audience)
-    draft = Draft(kind, credential.user, credential, None, audience, asked.tenant, asked.client, lifetime)
+    own: dict[str, Any] = {"sub": str(credential.pk), "client_id": str(credential.pk)}
+    if credential.user is not None:
+        own |= {"sub": str(credential.user.pk), "jwt_version": found.jwt_version}
+    seen = copy.copy(credential)
+    draft = Draft(kind, credential.user, seen, None, audience, asked.tenant, asked.client, lifetime)
     if credential.user is not None:
         draft.claims.update(configured_claims(draft, policies.applying(audience).excluded_claims))
     # A fixture may have stored anything.
@@ -110,9 +117,6 @@ def mint_for(found: FoundCredential, asked: TokenRequest, now: datetime) -> Acce
         raise _failed("the claims of credential %s are no JSON object", credential.pk)
     draft.claims.update(credential.claims)
     _ask_receivers(draft, Credential)
-    own: dict[str, Any] = {"sub": str(credential.pk), "client_id": str(credential.pk)}
-    if credential.user is not None:
-        own |= {"sub": str(credential.user.pk), "jwt_version": found.jwt_version}
     return _sign(draft, own, now, conf.LONGEST, credential.expires_at)
 
 
@@ -200,9 +204,18 @@ def _fit(claims: dict[str, Any], own: dict[str, Any]) -> tuple[str, tuple[str, .
 
 def _encode(claims: dict[str, Any]) -> str:
     try:
+        if not _has_text_keys(claims):
+            raise TypeError
         return access.encode(claims)
     except (TypeError, ValueError, RecursionError) as error:
         raise _failed("the claims of a pre_issue receiver are not JSON (%s)", type(error).__name__) from None
+
+
+def _has_text_keys(value: Any) -> bool:
+    """Whether all names in a value are texts: Python would make texts of others (RFC 8259 §4)."""
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and _has_text_keys(each) for name, each in value.items())
+    return not isinstance(value, list | tuple) or all(map(_has_text_keys, value))
 
 
 def _ask_receivers(draft: Draft, sender: type[Session] | type[Credential]) -> None:
@@ -218,8 +231,8 @@ def _ask_receivers(draft: Draft, sender: type[Session] | type[Credential]) -> No
     reserved = sorted(access.RESERVED_CLAIMS.intersection(draft.claims))
     if reserved:
         raise _failed("a receiver of pre_issue set reserved claims: %s", ", ".join(reserved))
-    if not isinstance(draft.expires_in, timedelta) or draft.expires_in <= timedelta(0):
-        raise _failed("a receiver of pre_issue set an expires_in that is not a positive timedelta")
+    if not isinstance(draft.expires_in, timedelta) or draft.expires_in < timedelta(seconds=1):
+        raise _failed("a receiver of pre_issue set an expires_in that is not a timedelta of at least one second")
 
 
 def _failed(message: str, *arguments: object) -> IssueFailed:

@@ -57,10 +57,10 @@ def encode(claims: Mapping[str, Any]) -> str:
     Sign claims with the ring's signer.
 
     Raises:
-        TypeError, ValueError: The claims are not JSON (RFC 8259: no NaN, no infinity).
+        TypeError, ValueError: The claims are not JSON (RFC 8259: no NaN, no infinity, text that is Unicode).
     """
     signer = ring().signer
-    payload = json.dumps(claims, separators=(",", ":"), allow_nan=False).encode()
+    payload = json.dumps(claims, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
     return _jws.encode(payload, signer.signing_key, signer.algorithm, headers={"typ": TYPE, "kid": signer.kid})
 
 
@@ -203,6 +203,8 @@ def _check_own_claims(claims: dict[str, Any]) -> None:
     """Look at what this package puts into each type of token."""
     required = OWN_CLAIMS.get(str(claims.get("type")))
     if required is None or not all(type(claims.get(name)) is kind for name, kind in required.items()):
+        raise InvalidToken
+    if type(claims.get("softexp", 0)) is not int or not isinstance(claims.get("tenantId", ""), str):
         raise InvalidToken
     try:
         UUID(claims["sid"] if claims["type"] == "user" else claims["client_id"])
