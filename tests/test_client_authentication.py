@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -370,3 +371,15 @@ def test_a_wrong_secret_is_no_use(service):
 def test_an_error_of_a_request_is_told_before_its_credential_is_looked_at(service):
     response = service.http.post("/auth/introspect/", {}, headers=service.basic)
     assert (response.status_code, response.json()["field"]) == (400, "token")
+
+
+def test_attack_another_spelling_of_a_client_id_is_no_other_client(db, jwt_settings):
+    jwt_settings(LOGIN_THROTTLE="3/min")
+    service = Service()
+    plain = service.client_id
+    spellings = [plain, plain.replace("-", ""), f"{{{plain}}}", f"urn:uuid:{plain}", plain.upper()]
+    answers = []
+    for number, spelling in enumerate(spellings):
+        client = Client(REMOTE_ADDR=f"192.0.2.{number}")
+        answers.append(client.post("/auth/introspect/", {"token": "x"}, headers=basic(spelling, "wrong")).status_code)
+    assert answers == [401] * 3 + [429] * 2

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from example_project.accounts.models import User
 from jwt_sessions import sessions
 from jwt_sessions.models import Credential
 from tests.factories import UserFactory
@@ -219,13 +220,19 @@ def test_no_credential_is_added_for_an_inactive_user(admin, user):
 # Looking
 
 
+def expired(new: sessions.NewCredential) -> sessions.NewCredential:
+    new.credential.expires_at = timezone.now() - timedelta(days=1)
+    new.credential.save()
+    return new
+
+
 @pytest.fixture
 def four(user, jwt_settings):
     jwt_settings(AUDIENCES=["api", "reports"])
     return {
         "Living": sessions.create_credential(name="Living", user=user, expires_at=timezone.now() + timedelta(days=1)),
         "Revoked": sessions.create_credential(name="Revoked", tenant="acme"),
-        "Expired": sessions.create_credential(name="Expired", expires_at=timezone.now() - timedelta(days=1)),
+        "Expired": expired(sessions.create_credential(name="Expired")),
         "Gateway": sessions.create_credential(name="Gateway", may_introspect=True, audience="reports"),
     }
 
@@ -258,10 +265,12 @@ def test_a_credential_is_found_by_its_client_id(admin, four):
 
 def test_the_list_says_what_state_each_is_in(admin, four):
     sessions.revoke_credential(four["Revoked"].credential)
-    Service(name="Orphan", user=UserFactory(is_active=False))
+    owner = UserFactory()
+    Service(name="Orphan", user=owner)
+    User.objects.filter(pk=owner.pk).update(is_active=False)
     text = admin.get(LIST).content.decode()
     states = re.findall(r'<td class="field-state">([^<]*)</td>', text)
-    assert states == ["owner not active", "living", "expired", "revoked", "living"]
+    assert states == ["owner not active", "live", "expired", "revoked", "live"]
 
 
 def test_the_statements_of_the_list_do_not_grow_with_its_rows(admin):
@@ -431,3 +440,11 @@ def test_the_admin_works_without_time_zones(admin, settings):
     assert shown(add(admin, expires_at_0="2100-01-31", expires_at_1="10:00"))
     for each in (LIST, page(Credential.objects.get())):
         assert admin.get(each).status_code == 200
+
+
+@pytest.mark.parametrize("claims", ['{"a": "\\ud800"}', "[" * 5000, "1" * 5000, '{"a": 1' + "0" * 5000 + "}"])
+def test_claims_that_cannot_be_read_or_stored_are_an_error_of_the_form(admin, claims):
+    response = add(admin, claims=claims)
+    assert response.status_code == 200
+    assert "claims" in response.context["adminform"].form.errors
+    assert not Credential.objects.exists()

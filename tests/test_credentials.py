@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 
 from jwt_sessions import sessions, signals
 from jwt_sessions.authentication import JWTSessionAuthentication
-from jwt_sessions.exceptions import InvalidTarget, IssueDenied, TenantForbidden
+from jwt_sessions.exceptions import InvalidCredentials, InvalidTarget, IssueDenied, TenantForbidden
 from jwt_sessions.models import Credential, SessionPolicy
 from jwt_sessions.permissions import RequireRecentLogin, RequireTenant, RequireTokenType
 from jwt_sessions.principal import Principal
@@ -108,8 +108,21 @@ def test_a_credential_is_made_for_audiences_that_are_issued_and_tenants_that_acc
     assert sessions.create_credential(name="CI", tenant="initech").credential.tenant == "initech"
 
 
-def test_a_long_name_is_cut(db):
-    assert sessions.create_credential(name="n" * 200).credential.name == "n" * 100
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": "n" * 101}, {"name": ""}, {"expires_at": timezone.now() - timedelta(days=1)}, {"tenant": "t" * 256}],
+)
+def test_a_value_that_the_model_does_not_take_makes_no_credential(db, wrong):
+    with pytest.raises(ValidationError) as raised:
+        sessions.create_credential(**{"name": "A service", **wrong})
+    assert list(raised.value.message_dict) == list(wrong)
+    assert not Credential.objects.exists()
+
+
+def test_a_user_who_is_not_active_gets_no_credential(db):
+    with pytest.raises(InvalidCredentials):
+        sessions.create_credential(name="A service", user=UserFactory(is_active=False))
+    assert not Credential.objects.exists()
 
 
 @pytest.mark.parametrize("kind", ["api", "other"])
@@ -703,3 +716,29 @@ def test_claims_that_could_not_be_issued_make_no_credential(db, claims):
     with pytest.raises(ValidationError):
         sessions.create_credential(name="A service", claims=claims)
     assert not Credential.objects.exists()
+
+
+@pytest.mark.parametrize("check", ["database", "cache", "none"])
+def test_attack_a_token_of_an_ended_session_makes_no_credential_that_outlives_it(device, jwt_settings, check):
+    jwt_settings(SESSION_CHECK=check)
+    sessions.end(UUID(device.tokens["session_id"]), reason="logout")
+    response = device.post("credential-list", {"name": "x"}, **device.bearer)
+    assert (response.status_code, response.json()["code"]) == (401, "SESSION_ENDED")
+    assert device.get("session-list").status_code == device.get("policy-list").status_code == 401
+    assert not Credential.objects.exists()
+
+
+@pytest.mark.parametrize("check", ["database", "cache", "none"])
+def test_the_token_of_a_deleted_user_is_refused_at_every_own_door(device, jwt_settings, check):
+    jwt_settings(SESSION_CHECK=check)
+    device.user.delete()
+    for name in ("credential-list", "session-list", "policy-list"):
+        assert device.get(name).json()["code"] == "INVALID_TOKEN"
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_an_expiry_beyond_the_calendar_is_no_failure(device, settings, use_tz, moment):
+    settings.USE_TZ = use_tz
+    response = device.post("credential-list", {"name": "x", "expires_at": moment}, **device.bearer)
+    assert (response.status_code, response.json()["field"]) == (400, "expires_at")

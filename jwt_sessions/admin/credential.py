@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from jwt_sessions import conf, sessions
+from jwt_sessions.admin.fields import PlainJSONField
 from jwt_sessions.admin.filters import AudienceFilter, CredentialStateFilter
 from jwt_sessions.admin.issuing import Issued, IssuingAdmin, hash_start
 from jwt_sessions.admin.times import localized
@@ -40,12 +41,6 @@ class AddCredentialForm(forms.ModelForm):  # type: ignore[type-arg]
             raise forms.ValidationError(_("This user is not active."))
         return user
 
-    def clean_expires_at(self) -> Any:
-        moment = self.cleaned_data["expires_at"]
-        if moment is not None and moment <= timezone.now():
-            raise forms.ValidationError(_("This moment has passed."))
-        return moment
-
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         user, tenant = cleaned.get("user"), cleaned.get("tenant")
@@ -69,7 +64,9 @@ class CredentialAdmin(IssuingAdmin):
     list_select_related = ("user",)
     ordering = ("-client_id",)
     raw_id_fields = ("user",)
-    formfield_overrides = {JSONField: {"widget": forms.Textarea(attrs={"rows": 3, "cols": 60})}}
+    formfield_overrides = {
+        JSONField: {"form_class": PlainJSONField, "widget": forms.Textarea(attrs={"rows": 3, "cols": 60})}
+    }
     actions = ("revoke_selected",)
     made_from = ("user", "name", "audience", "tenant", "claims", "may_introspect", "expires_at")
     changeable = ("name", "claims", "may_introspect", "expires_at")
@@ -84,7 +81,7 @@ class CredentialAdmin(IssuingAdmin):
     @admin.display(description=_("state"))
     def state(self, credential: Credential) -> str:
         if credential_lives(credential, timezone.now()):
-            return str(_("living"))
+            return str(_("live"))
         if credential.revoked_at is not None:
             return str(_("revoked"))
         if credential.user is not None and not credential.user.is_active:
@@ -119,7 +116,8 @@ class CredentialAdmin(IssuingAdmin):
             return
         new = sessions.create_credential(**{name: form.cleaned_data[name] for name in self.made_from})
         obj.pk = new.credential.pk
-        obj.refresh_from_db()
+        # From where it was written: a replica may not have it yet.
+        obj.refresh_from_db(using=new.credential._state.db)
         vars(obj)["_issued"] = new
 
     def issued_page(self, request: HttpRequest, obj: Credential) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class CredentialStateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("living", _("living")), ("revoked", _("revoked")), ("expired", _("expired"))]
+        return [("living", _("live")), ("revoked", _("revoked")), ("expired", _("expired"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Credential]) -> QuerySet[Credential]:
         expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())

@@ -134,7 +134,8 @@ class RefreshTokenAdmin(IssuingAdmin):
             refresh_token_lifetime=form.cleaned_data["lifetime"],
         )
         obj.pk = pair.session.refresh_tokens.get().pk
-        obj.refresh_from_db()
+        # From where it was written: a replica may not have it yet.
+        obj.refresh_from_db(using=pair.session._state.db)
         vars(obj)["_issued"] = pair
 
     def issued_page(self, request: HttpRequest, obj: RefreshToken) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from jwt_sessions.admin.fields import PlainJSONField
 from jwt_sessions.models import SessionPolicy
 from jwt_sessions.sessions.impact import sessions_ended_by
 
@@ -40,6 +41,7 @@ class SessionPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             "rotate_refresh_tokens": "",
             "excluded_claims": _('Names of configured claims that stay out of the tokens: ["roles", "permissions"].'),
         }
+        field_classes = {"excluded_claims": PlainJSONField}
         widgets = {"excluded_claims": forms.Textarea(attrs={"rows": 2, "cols": 40})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

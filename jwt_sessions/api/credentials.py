@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError as ModelValidationError
 from django.http import Http404
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import serializers
@@ -21,18 +21,23 @@ from jwt_sessions.models import Credential
 from jwt_sessions.models.credential import CREDENTIAL_NAME_LENGTH
 
 
+class Moment(serializers.DateTimeField):
+    """A date and time; none that a time zone carries out of Python's range."""
+
+    def to_internal_value(self, value: Any) -> Any:
+        try:
+            return super().to_internal_value(value)
+        except OverflowError:
+            self.fail("overflow")
+
+
 class NewCredentialSerializer(StrictParameters):
     """``POST credentials/``. Claims and what a credential may do are an administrator's to give."""
 
     name = serializers.CharField(max_length=CREDENTIAL_NAME_LENGTH)
     audience = serializers.CharField(max_length=255, required=False)
     tenant = serializers.CharField(max_length=255, required=False)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True)
-
-    def validate_expires_at(self, value: Any) -> Any:
-        if value is not None and value <= timezone.now():
-            raise serializers.ValidationError("This moment has passed.")
-        return value
+    expires_at = Moment(required=False, allow_null=True)
 
 
 def credential_answer(credential: Credential) -> dict[str, Any]:
@@ -59,13 +64,16 @@ class CredentialListView(OwnEndpoint):
 
     def post(self, request: Request) -> Response:
         parameters = validated(NewCredentialSerializer, request)
-        new = sessions.create_credential(
-            name=parameters["name"],
-            user=cast(AbstractBaseUser, request.user),
-            audience=parameters.get("audience"),
-            tenant=parameters.get("tenant", ""),
-            expires_at=parameters.get("expires_at"),
-        )
+        try:
+            new = sessions.create_credential(
+                name=parameters["name"],
+                user=cast(AbstractBaseUser, request.user),
+                audience=parameters.get("audience"),
+                tenant=parameters.get("tenant", ""),
+                expires_at=parameters.get("expires_at"),
+            )
+        except ModelValidationError as error:
+            raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
         answer = {**credential_answer(new.credential), "client_secret": new.client_secret}
         return Response(answer, status=201)
 

@@ -16,18 +16,14 @@ from jwt_sessions import sessions
 from jwt_sessions.api import cookies
 from jwt_sessions.api.serializers import DeviceNameSerializer, session_answer
 from jwt_sessions.api.views import Endpoint, validated
-from jwt_sessions.authentication import JWTSessionAuthentication
+from jwt_sessions.authentication.session import CheckedSessionAuthentication
 from jwt_sessions.exceptions import EndReason, InvalidToken
 from jwt_sessions.models import Session
 
 
 def current_session(request: Request) -> Session:
     """The session that a request was authenticated by."""
-    try:
-        session = cast(sessions.VerifiedToken, request.auth).session
-    except Session.DoesNotExist:
-        # With SESSION_CHECK="none" nobody has looked until now.
-        raise InvalidToken from None
+    session = cast(sessions.VerifiedToken, request.auth).session
     if session is None:
         raise InvalidToken
     return session
@@ -40,7 +36,7 @@ class OwnEndpoint(Endpoint):
     They take the token of a session alone: a credential that leaks must not make others or end sessions.
     """
 
-    authentication_classes = (JWTSessionAuthentication,)
+    authentication_classes = (CheckedSessionAuthentication,)
     permission_classes = (IsAuthenticated,)
 
     def check_permissions(self, request: Request) -> None:

@@ -10,7 +10,7 @@ from rest_framework import generics, serializers
 from rest_framework.permissions import DjangoModelPermissions, IsAdminUser
 
 from jwt_sessions.api.views import Endpoint
-from jwt_sessions.authentication import JWTSessionAuthentication
+from jwt_sessions.authentication.session import CheckedSessionAuthentication
 from jwt_sessions.models import SessionPolicy
 from jwt_sessions.models.session_policy import DURATIONS
 
@@ -76,7 +76,7 @@ class PolicySerializer(serializers.ModelSerializer[SessionPolicy]):
 class PolicyEndpoint(Endpoint, generics.GenericAPIView[SessionPolicy]):
     """Base of the views on policies."""
 
-    authentication_classes = (JWTSessionAuthentication,)
+    authentication_classes = (CheckedSessionAuthentication,)
     permission_classes = (IsAdminUser, StaffPermissions)
     queryset = SessionPolicy.objects.order_by("pk")
     serializer_class = PolicySerializer

@@ -25,13 +25,33 @@ class JWTSessionAuthentication(BearerAuthentication):
         return authorize_bearer(request)
 
 
+class CheckedSessionAuthentication(JWTSessionAuthentication):
+    """
+    The same, and asks the database whatever ``SESSION_CHECK`` says.
+
+    For what must not be done with a token whose session has ended, as to make a credential that outlives it.
+    """
+
+    @sensitive_variables()
+    def authorize(self, request: Request) -> tuple[Any, sessions.VerifiedToken] | None:
+        return authorize_bearer(request, always=True)
+
+
 @sensitive_variables()
-def authorize_bearer(request: Request | HttpRequest) -> tuple[Any, sessions.VerifiedToken] | None:
+def authorize_bearer(
+    request: Request | HttpRequest, *, always: bool = False
+) -> tuple[Any, sessions.VerifiedToken] | None:
     """
     The user and the verified token of a request, or ``None`` where it presents no access token.
+
+    Args:
+        request: The request.
+        always: Ask the database whatever ``SESSION_CHECK`` says.
 
     Raises:
         JWTSessionsError: The token is refused (:func:`jwt_sessions.sessions.authorize`).
     """
     token = bearer_token(request)
-    return None if token is None else sessions.authorize(text_of(token), background=is_background(request))
+    return (
+        None if token is None else sessions.authorize(text_of(token), background=is_background(request), always=always)
+    )

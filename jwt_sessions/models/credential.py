@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions.models import stamps
@@ -103,6 +104,8 @@ class Credential(models.Model):
 
     def clean(self) -> None:
         """Claims have to be such as can be stored and issued. The audience is judged at each exchange."""
+        if self._state.adding and self.expires_at is not None and self.expires_at <= timezone.now():
+            raise ValidationError({"expires_at": _("This moment has passed.")})
         if self.claims is None:
             # An empty field of a form.
             self.claims = {}

@@ -61,7 +61,7 @@ class VerifiedToken(BareToken):
 
 
 @sensitive_variables()
-def authorize(token: str, *, background: bool = False) -> tuple[Any, VerifiedToken]:
+def authorize(token: str, *, background: bool = False, always: bool = False) -> tuple[Any, VerifiedToken]:
     """
     Who a request acts for, and its verified token.
 
@@ -70,6 +70,7 @@ def authorize(token: str, *, background: bool = False) -> tuple[Any, VerifiedTok
     Args:
         token: The access token as presented.
         background: The client acts by itself: no sign of the user.
+        always: Ask the database whatever ``SESSION_CHECK`` says.
 
     Returns:
         The user; for the token of an API credential a :class:`jwt_sessions.principal.Principal`, which has no row.
@@ -82,7 +83,7 @@ def authorize(token: str, *, background: bool = False) -> tuple[Any, VerifiedTok
     """
     now = timezone.now()
     claims = access.decode(token, now)
-    check = conf.current().SESSION_CHECK
+    check = "database" if always else conf.current().SESSION_CHECK
     if check == "none":
         return _by_claims(claims), VerifiedToken(claims)
     memory = Memory(claims, now) if check == "cache" else None

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions.client_info import client_info
-from jwt_sessions.exceptions import InvalidClient, InvalidTarget, TenantForbidden
+from jwt_sessions.exceptions import InvalidClient, InvalidCredentials, InvalidTarget, TenantForbidden
 from jwt_sessions.models import Credential
-from jwt_sessions.models.credential import CREDENTIAL_NAME_LENGTH, CredentialKind
+from jwt_sessions.models.credential import CredentialKind
 from jwt_sessions.models.lookup import FoundCredential, find_credential
 from jwt_sessions.sessions.activity import note_credential_use
 from jwt_sessions.sessions.end import security_log
@@ -57,7 +57,7 @@ def create_credential(
     Make a credential: a personal one for a user, else one for an API client.
 
     Args:
-        name: What it is for.
+        name: What it is for, at most 100 characters.
         user: The owner, for whom its tokens speak.
         audience: One of ``AUDIENCES``, which its tokens are for; the first of them by default.
         tenant: The tenant that its tokens are for, if any.
@@ -66,10 +66,13 @@ def create_credential(
         expires_at: When it ends by itself, and its tokens with it.
 
     Raises:
+        InvalidCredentials: The user is not active.
         InvalidTarget: The audience may not be issued.
         TenantForbidden: The user is no accepted member of the tenant.
-        ValidationError: The claims are no JSON object, or have reserved names.
+        ValidationError: A value that the model does not take, as reserved claims or an expiry that has passed.
     """
+    if user is not None and not user.is_active:
+        raise InvalidCredentials
     if user is not None and tenant:
         check_membership(tenant, accepted_tenants(user))
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
@@ -80,11 +83,13 @@ def create_credential(
         expires_at=expires_at,
         may_introspect=may_introspect,
         secret_hash=_digest(secret),
-        name=name[:CREDENTIAL_NAME_LENGTH],
+        name=name,
         audience=issuable_audience(audience),
         tenant=tenant,
         claims=claims or {},
     )
+    # The user is one, and to look for the row again is not worth a query.
+    credential.clean_fields(exclude={"user"})
     credential.clean()
     credential.save(force_insert=True)
     security_log.info("%s credential %s of user %s created", credential.kind, credential.pk, credential.user_id)
@@ -110,14 +115,7 @@ def authenticate_client(
         InvalidClient: Unknown, wrong, revoked, expired, not allowed to, or its owner is deactivated; all alike.
         Throttled: It is none, and there were too many such before.
     """
-    now = timezone.now()
-    found = _find(presented.client_id)
-    stored = bytes(found.credential.secret_hash) if found is not None else bytes(32)
-    genuine = hmac.compare_digest(stored, _digest(presented.client_secret))
-    if found is None or not genuine or not credential_lives(found.credential, now):
-        Attempt("client", presented.client_id, client_info(request).ip_address).begin()
-        security_log.info("client authentication failed")
-        raise InvalidClient
+    found, now = _authenticated(presented, request), timezone.now()
     if to_introspect and not found.credential.may_introspect:
         security_log.info("credential %s may not introspect", found.credential.pk)
         raise InvalidClient
@@ -125,9 +123,23 @@ def authenticate_client(
     return found
 
 
-def _find(client_id: str) -> FoundCredential | None:
+@sensitive_variables()
+def _authenticated(presented: ClientSecret, request: HttpRequest) -> FoundCredential:
+    now, client_id = timezone.now(), _parsed(presented.client_id)
+    found = None if client_id is None else find_credential(client_id)
+    stored = bytes(found.credential.secret_hash) if found is not None else bytes(32)
+    genuine = hmac.compare_digest(stored, _digest(presented.client_secret))
+    if found is None or not genuine or not credential_lives(found.credential, now):
+        # By the id and not by its spelling, of which a UUID has several.
+        Attempt("client", str(client_id or presented.client_id), client_info(request).ip_address).begin()
+        security_log.info("client authentication failed")
+        raise InvalidClient
+    return found
+
+
+def _parsed(client_id: str) -> UUID | None:
     try:
-        return find_credential(UUID(client_id))
+        return UUID(client_id)
     except ValueError:
         return None
 
@@ -157,12 +169,13 @@ def exchange_credential(
         IssueDenied, IssueFailed: No token was issued.
     """
     now = timezone.now()
-    found = authenticate_client(presented, request=request)
+    found = _authenticated(presented, request)
     credential = found.credential
     if audience not in (None, issuable_audience(credential.audience)):
         raise InvalidTarget("The credential is for another audience.", field="audience")
     asked = TokenRequest(client_info(request), credential.audience, _tenant(credential, tenant))
     token = mint_for(found, asked, now)
+    note_credential_use(credential, now)
     return CredentialToken(token.text, token.expires_in, credential, asked.tenant, token.omitted)
 
 

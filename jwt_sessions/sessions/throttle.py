@@ -49,11 +49,20 @@ class Attempt:
         if rate is None:
             return
         for key in self._keys:
-            until: float = cache.get_or_set(key, time.time() + rate.period, rate.period)  # type: ignore[assignment]
+            until = self._period(key, rate.period)
             self._counters.append(f"{key}:{until}")
             if _count(self._counters[-1], rate.period) > rate.count:
                 self._give_back()
                 raise Throttled(max(1, math.ceil(until - time.time())))
+
+    def _period(self, key: str, length: int) -> float:
+        """When the current period ends. One that is over may still stand in the cache, whose clock is another."""
+        now = time.time()
+        until: float = cache.get_or_set(key, now + length, length)  # type: ignore[assignment]
+        if until <= now:
+            until = now + length
+            cache.set(key, until, length)
+        return until
 
     def succeed(self) -> None:
         """The password was right: the attempt no longer counts."""
