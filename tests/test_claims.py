@@ -159,10 +159,22 @@ def test_the_check_reads_nothing_without_claims_and_one_user_with_them(user, jwt
         assert size_warnings() == []
 
 
-@pytest.mark.parametrize("claims", [{"none": "no.such.attribute"}, {"broken": lambda user, draft: 1 / 0}])
-def test_the_check_is_silent_where_nothing_can_be_measured(user, jwt_settings, claims):
-    jwt_settings(CLAIMS=claims, MAX_ACCESS_TOKEN_BYTES=10)
-    assert size_warnings() == []
+def deny(user, draft):
+    raise IssueDenied
+
+
+def test_the_check_is_silent_about_a_user_who_gets_no_token(user, jwt_settings):
+    jwt_settings(CLAIMS={"denied": deny}, MAX_ACCESS_TOKEN_BYTES=10)
+    assert check_size_of_claims(None) == []
+
+
+@pytest.mark.parametrize(
+    "claims", [{"none": "no.such.attribute"}, {"broken": lambda user, draft: 1 / 0}, {"no_json": "pk"}]
+)
+def test_a_check_warns_when_the_claims_of_a_sample_user_fail(user, jwt_settings, claims):
+    jwt_settings(CLAIMS=claims)
+    (warning,) = check_size_of_claims(None)
+    assert (warning.id, warning.obj) == ("jwt_sessions.W013", "CLAIMS")
 
 
 def test_the_check_needs_no_table_and_no_user(db, jwt_settings, monkeypatch):
