@@ -653,7 +653,15 @@ def test_attack_body_that_is_no_sensible_json_object(device, body):
     with nothing_happens():
         for endpoint in ENDPOINTS:
             response = Client().generic("POST", f"/auth/{endpoint}/", body, content_type=JSON)
-            assert_refused(response, 400, "INVALID_REQUEST")
+            assert_unreadable(endpoint, response)
+
+
+def assert_unreadable(endpoint: str, response: Any, status: int = 400) -> None:
+    """A body that cannot be read is refused; but signing out answers 204 whatever is presented."""
+    if endpoint == "logout":
+        assert (response.status_code, response.content) == (204, b"")
+    else:
+        assert_refused(response, status, "INVALID_REQUEST")
 
 
 def multipart(*parts: tuple[str, bytes], boundary: str = "x") -> bytes:
@@ -686,7 +694,7 @@ def test_attack_form_that_says_a_thing_twice_or_too_much_or_nothing(device, cont
     with nothing_happens():
         for endpoint in ENDPOINTS:
             response = Client().generic("POST", f"/auth/{endpoint}/", body, content_type=content_type)
-            assert_refused(response, 400, "INVALID_REQUEST")
+            assert_unreadable(endpoint, response)
 
 
 @pytest.mark.parametrize(
@@ -706,7 +714,7 @@ def test_attack_body_of_a_type_that_is_not_taken(device, content_type):
     with nothing_happens():
         for endpoint in ENDPOINTS:
             response = Client().generic("POST", f"/auth/{endpoint}/", b'{"token": "a"}', content_type=content_type)
-            assert_refused(response, 415, "INVALID_REQUEST")
+            assert_unreadable(endpoint, response, 415)
 
 
 CODECS = (

@@ -213,3 +213,21 @@ def test_the_token_of_a_credential_cannot_be_revoked_by_itself(device):
     assert device.post("logout", Authorization=f"Bearer {token}").status_code == 204
     assert device.http.get("/api/me/", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     assert device.call().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b"{"),
+        ("application/json", b"[]"),
+        ("application/x-www-form-urlencoded", b"a=1&a=2"),
+        ("multipart/form-data; boundary=x", b"x"),
+        ("text/plain", b"bye"),
+        ("application/json", b"x" * 100_000),
+    ],
+)
+def test_a_body_that_cannot_be_read_keeps_nobody_from_signing_out(device, content_type, body):
+    url = reverse("jwt_sessions:logout")
+    response = device.http.generic("POST", url, body, content_type=content_type, headers=device.bearer)
+    assert response.status_code == 204
+    assert device.call().json()["reason"] == "logout"

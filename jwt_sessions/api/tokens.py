@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from jwt_sessions import conf, sessions
 from jwt_sessions.api import cookies
 from jwt_sessions.api.clients import check_client, required_client_secret
-from jwt_sessions.api.errors import challenge
+from jwt_sessions.api.errors import challenge, complaint
 from jwt_sessions.api.serializers import (
     ACCESS_TOKEN_TYPE,
     ClientCredentialsGrantSerializer,
@@ -226,7 +226,7 @@ class LogoutView(Endpoint):
     """
 
     def post(self, request: Request) -> Response:
-        presented = [_bearer_token(request), cast(dict[str, Any], request.data).get("refresh_token")]
+        presented = [_bearer_token(request), _readable_body(request).get("refresh_token")]
         tokens = [token for token in presented if token and isinstance(token, str)]
         cookie = cookies.refresh_cookie(request._request)
         if cookie is not None and not tokens:
@@ -248,6 +248,16 @@ class RevokeView(OAuthEndpoint):
         check_client(request)
         sessions.sign_out(validated(TokenSerializer, request)["token"], request=request._request)
         return Response({})
+
+
+def _readable_body(request: Request) -> dict[str, Any]:
+    """The parameters of a request; none where the body is such that there are none to be read."""
+    try:
+        return cast(dict[str, Any], request.data)
+    except Exception as error:
+        if complaint(error) is None:
+            raise
+        return {}
 
 
 def _bearer_token(request: Request) -> str | None:
