@@ -63,7 +63,7 @@ def test_the_default_algorithm_is_that_of_the_settings(jwt_settings):
     assert "Ed25519, kid" in generate()[1]
 
 
-def test_it_makes_the_key_without_which_the_checks_fail(jwt_settings):
+def test_it_makes_the_key_without_which_the_checks_fail(db, jwt_settings):
     jwt_settings(ALGORITHM="RS256")
     assert [error.id for error in run_checks()] == ["jwt_sessions.E040"]
     out = StringIO()

@@ -454,30 +454,41 @@ def test_the_report_of_an_outage_hides_the_tokens(middleware, browser):
 
 
 @pytest.fixture
-def rename(settings):
+def change_address(settings):
     """The view of the documentation that is exempt from the check."""
     block = next(block for block in python_blocks(ROOT / "docs" / "plain-views.md") if "csrf_exempt" in block)
     namespace = {"__name__": "example"}
     exec(block, namespace)
     settings.MIDDLEWARE = [DJANGO[0], "django.middleware.csrf.CsrfViewMiddleware", *BEHIND_DJANGO[1:]]
-    with mock.patch(f"{__name__}.urlpatterns", [*urlpatterns, path("rename/", namespace["rename"])]):
-        yield lambda client, **headers: client.post("/rename/", {"name": "Ann"}, headers=headers)
+    with mock.patch(f"{__name__}.urlpatterns", [*urlpatterns, path("address/", namespace["change_address"])]):
+        yield lambda client, **headers: client.post("/address/", {"email": "ann@example.org"}, headers=headers)
 
 
-def test_a_client_with_a_token_needs_no_csrf_token(rename, user):
-    answer = rename(Client(enforce_csrf_checks=True), Authorization=f"Bearer {sessions.start(user).access_token}")
-    assert (answer.status_code, answer.json()) == (200, {"name": "Ann"})
+def test_a_token_of_an_api_credential_has_no_address_to_change(change_address, db):
+    new = sessions.create_credential(name="A service")
+    secret = ClientSecret(str(new.credential.client_id), new.client_secret)
+    token = exchange_credential(secret, request=RequestFactory().post("/")).access_token
+    client = Client(enforce_csrf_checks=True)
+    assert change_address(client, Authorization=f"Bearer {token}").status_code == 403
+
+
+def test_a_client_with_a_token_needs_no_csrf_token(change_address, user):
+    answer = change_address(
+        Client(enforce_csrf_checks=True), Authorization=f"Bearer {sessions.start(user).access_token}"
+    )
+    assert (answer.status_code, answer.json()) == (200, {"email": "ann@example.org"})
     user.refresh_from_db()
-    assert user.name == "Ann"
+    assert user.email == "ann@example.org"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer abc"}])
-def test_a_foreign_site_cannot_use_the_session_cookie_at_an_exempt_view(rename, user, headers):
+def test_a_foreign_site_cannot_use_the_session_cookie_at_an_exempt_view(change_address, user, headers):
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
-    assert rename(client, **headers).status_code == 401
+    before = user.email
+    assert change_address(client, **headers).status_code == 401
     user.refresh_from_db()
-    assert user.name == ""
+    assert user.email == before
 
 
 # Django REST framework behind it

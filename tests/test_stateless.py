@@ -842,7 +842,7 @@ def test_plain_http_is_for_debugging(settings):
     assert conf.parse({"TRUSTED_ISSUERS": {ISSUER: {"jwks": "http://a.example/jwks.json"}}})[1] == []
 
 
-def test_keys_in_the_settings_that_cannot_be_used_are_a_check_error(trust):
+def test_keys_in_the_settings_that_cannot_be_used_are_a_check_error(db, trust):
     trust(jwks={"keys": [SHORT.jwk]})
     found = [message for message in checks.run_checks() if message.id == "jwt_sessions.E036"]
     assert [message.obj for message in found] == ["TRUSTED_ISSUERS"]

@@ -173,7 +173,8 @@ class Document(Generic[T]):
         # The query may be a secret between the two servers.
         place = self.source.url.partition("?")[0]
         if copy is None and not was_failing:
-            logger.warning("%s cannot be used: %s. What is known of it is used on.", place, trouble)
+            known = "Nothing is known of it yet" if self._copy is None else "What is known of it is used on"
+            logger.warning("%s cannot be used: %s. %s.", place, trouble, known)
         elif copy is not None and was_failing:
             logger.info("%s can be used again.", place)
         flight.landed.set()

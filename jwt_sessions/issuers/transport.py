@@ -114,24 +114,20 @@ def _opener(deadline: float) -> urllib.OpenerDirector:
     opener = urllib.OpenerDirector()
     # Plain http is for this machine, and so not for a proxy.
     proxies = {scheme: proxy for scheme, proxy in urllib.getproxies().items() if scheme == "https"}
-    for handler in (urllib.ProxyHandler(proxies), _HTTPHandler(deadline), _HTTPSHandler(deadline)):
+    for handler in (urllib.ProxyHandler(proxies), _Handler(deadline)):
         opener.add_handler(handler)
     return opener
 
 
-class _HTTPHandler(urllib.HTTPHandler):
+class _Handler(urllib.AbstractHTTPHandler):
+    http_request = https_request = urllib.AbstractHTTPHandler.do_request_
+
     def __init__(self, deadline: float) -> None:
         super().__init__()
         self.deadline = deadline
 
     def http_open(self, req: urllib.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(_Connection, self.deadline), req)
-
-
-class _HTTPSHandler(urllib.HTTPSHandler):
-    def __init__(self, deadline: float) -> None:
-        super().__init__()
-        self.deadline = deadline
 
     def https_open(self, req: urllib.Request) -> http.client.HTTPResponse:
         return self.do_open(partial(_SecureConnection, self.deadline), req)
@@ -147,14 +143,8 @@ class _Connection(http.client.HTTPConnection):
         self.sock = _Timed(self.sock, self.deadline)
 
 
-class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, deadline: float, host: str, **options: Any) -> None:
-        super().__init__(host, **options)
-        self.deadline = deadline
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = _Timed(self.sock, self.deadline)
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    """The same over TLS: what stands beside it connects."""
 
 
 class _Timed:

@@ -76,15 +76,12 @@ BEARER: Errors = (exceptions.InvalidToken, exceptions.ExpiredToken, exceptions.S
 SIGN_IN: Errors = (exceptions.InvalidCredentials, exceptions.SessionLimit, exceptions.Throttled)
 CLIENT_ERRORS: Errors = (exceptions.InvalidClient, exceptions.Throttled)
 CROSS_SITE: Errors = (exceptions.CrossSiteRequest,)
+SIGN_IN_AND_ISSUE: Errors = AUDIENCE + SIGN_IN + CROSS_SITE + ISSUE
 
 
 def _own(id: str, summary: str, answers: Mapping[int, Any], *, errors: Errors = (), **options: Any) -> Operation:
     """An operation that the view's own authentication guards."""
     return Operation(id, summary, answers, errors=BEARER + errors, anonymous=True, background=True, **options)
-
-
-def _sign_in_errors() -> Errors:
-    return AUDIENCE + SIGN_IN + CROSS_SITE + ISSUE
 
 
 OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
@@ -93,7 +90,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         "Sign in",
         {200: answers.TokenAnswer},
         LoginSerializer,
-        _sign_in_errors(),
+        SIGN_IN_AND_ISSUE,
         security=(None,),
         sets_cookie=True,
     ),
@@ -105,7 +102,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         (
             *(exceptions.InvalidToken, exceptions.SessionEnded, exceptions.ReauthenticationRequired),
             *(exceptions.TenantIdle, exceptions.UnsupportedGrantType, exceptions.InvalidClient),
-            *_sign_in_errors(),
+            *SIGN_IN_AND_ISSUE,
         ),
         security=(None, CLIENT, COOKIE),
         sets_cookie=True,

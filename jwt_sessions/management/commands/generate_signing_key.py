@@ -15,11 +15,12 @@ from jwt_sessions.tokens.material import DEFAULT_RSA_BITS, MAX_RSA_BITS
 
 NEXT = (
     "Whoever has it can sign tokens: keep it where only your servers read. Put it, or its path, last in SIGNING_KEYS, "
-    "and first only when all verifiers know it (docs/keys.md)."
+    "and first only when all verifiers know it. If SIGNING_KEYS is empty, put the key of --derived before it: the "
+    "first one signs. The page on keys in the documentation has the steps."
 )
 NEXT_DERIVED = (
     "It is the key that signs now, if none is set in SIGNING_KEYS. Put it, or its path, first in SIGNING_KEYS, before "
-    "any new key (docs/keys.md)."
+    "any new key. The page on keys in the documentation has the steps."
 )
 
 
