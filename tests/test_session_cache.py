@@ -35,7 +35,7 @@ from jwt_sessions.models import (
 from jwt_sessions.models.lookup import find, find_credential
 from jwt_sessions.models.session import SessionQuerySet
 from jwt_sessions.sessions import remembered
-from jwt_sessions.sessions.remembered import Memory, Yes
+from jwt_sessions.sessions.remembered import RememberedVerdict, VerdictCache
 from jwt_sessions.sessions.verdict import auth_hash
 from jwt_sessions.tokens import access
 from tests.clients import Device
@@ -637,9 +637,9 @@ def test_a_change_between_the_read_and_the_memory_of_it(clock, monkeypatch, devi
     if before == "warm":
         warm(device)
     clock.shift(RESOLUTION)
-    keep, happened = Memory.keep, []
+    keep, happened = VerdictCache.keep, []
 
-    def late(self: Memory, found: Any) -> None:
+    def late(self: VerdictCache, found: Any) -> None:
         if not happened:
             happened.append(change)
             CHANGES[change](device)
@@ -648,7 +648,7 @@ def test_a_change_between_the_read_and_the_memory_of_it(clock, monkeypatch, devi
         keep(self, found)
 
     with monkeypatch.context() as patch, committed():
-        patch.setattr(Memory, "keep", late)
+        patch.setattr(VerdictCache, "keep", late)
         assert told(device) is None
     assert happened
     assert told(device) is not None
@@ -875,7 +875,8 @@ def test_attack_a_verdict_without_stamps_says_nothing(device):
     warm(device)
     key, *others = keys_of(device)
     known = stamps.session_cache().get(key)
-    forged = Yes((None,) * len(others), datetime(2100, 1, 1, tzinfo=UTC), known.claims, (0, 9), (), known.user)
+    until = datetime(2100, 1, 1, tzinfo=UTC)
+    forged = RememberedVerdict((None,) * len(others), until, known.claims, (0, 9), (), known.user)
     stamps.session_cache().delete_many(others)
     stamps.session_cache().set(key, forged)
     Session.objects.update(ended_at=timezone.now(), end_reason="logout")

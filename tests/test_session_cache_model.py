@@ -24,7 +24,7 @@ from jwt_sessions.exceptions import JWTSessionsError
 from jwt_sessions.models import Credential, Session, SessionPolicy, TenantActivity, TokenVersion, stamps
 from jwt_sessions.sessions import remembered
 from jwt_sessions.sessions.purge import purge
-from jwt_sessions.sessions.remembered import Memory
+from jwt_sessions.sessions.remembered import VerdictCache
 from jwt_sessions.tokens import access
 from jwt_sessions.types import ClientSecret
 from tests.factories import PASSWORD, UserFactory
@@ -341,14 +341,14 @@ class TwoLives(RuleBasedStateMachine):
 
 @pytest.mark.django_db(transaction=True)
 def test_both_say_the_same(monkeypatch):
-    says_yes, yes = Memory.says_yes, Counter()
+    says_yes, yes = VerdictCache.says_yes, Counter()
 
-    def counted(self: Memory, *, background: bool) -> bool:
+    def counted(self: VerdictCache, *, background: bool) -> bool:
         answer = says_yes(self, background=background)
         yes[answer] += 1
         return answer
 
-    monkeypatch.setattr(Memory, "says_yes", counted)
+    monkeypatch.setattr(VerdictCache, "says_yes", counted)
     TwoLives.seen.clear()
     run_state_machine_as_test(TwoLives, settings=BOUNDED)
     assert yes[True] > 400

@@ -53,6 +53,19 @@ def _never_cached(response: Response) -> Response:
     return response
 
 
+def _wants_cookie(request: Request, parameters: dict[str, Any]) -> bool:
+    """
+    Whether the refresh token is to come by cookie.
+
+    Raises:
+        CrossSiteRequest: A foreign site wants it, which could sign its visitors in to an account of its own.
+    """
+    by_cookie = parameters.get("delivery") == "cookie"
+    if by_cookie:
+        cookies.check_same_site(request._request)
+    return by_cookie
+
+
 def _audience(parameters: dict[str, Any]) -> str | None:
     """
     The audience asked for, also where it is called ``resource`` (RFC 8707 §2).
@@ -75,10 +88,7 @@ class LoginView(Endpoint):
 
     def post(self, request: Request) -> Response:
         parameters = validated(LoginSerializer, request)
-        by_cookie = parameters.get("delivery") == "cookie"
-        if by_cookie:
-            # Else a foreign site could sign its visitors in to an account of its own.
-            cookies.check_same_site(request._request)
+        by_cookie = _wants_cookie(request, parameters)
         pair = sessions.sign_in(
             request._request,
             parameters[get_user_model().USERNAME_FIELD],
@@ -154,10 +164,7 @@ class TokenView(OAuthEndpoint):
     def _exchange(self, request: Request) -> Response:
         check_client(request)
         parameters = validated(ExchangeGrantSerializer, request)
-        by_cookie = parameters.get("delivery") == "cookie"
-        if by_cookie:
-            # As at login/: a foreign site could bring a token of its own.
-            cookies.check_same_site(request._request)
+        by_cookie = _wants_cookie(request, parameters)
         pair = sessions.exchange_token(
             parameters["subject_token"],
             request=request._request,
@@ -189,9 +196,7 @@ class ReauthenticateView(BearerEndpoint):
 
     def post(self, request: Request) -> Response:
         parameters = validated(ReauthenticateSerializer, request)
-        by_cookie = parameters.get("delivery") == "cookie"
-        if by_cookie:
-            cookies.check_same_site(request._request)
+        by_cookie = _wants_cookie(request, parameters)
         pair = sessions.reauthenticate(
             self.token(request),
             parameters["password"],

@@ -24,7 +24,7 @@ from jwt_sessions.models import Credential, Session
 from jwt_sessions.models.lookup import Found, FoundCredential, find, find_credential
 from jwt_sessions.principal import Principal
 from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use, note_tenant_activity
-from jwt_sessions.sessions.remembered import Memory
+from jwt_sessions.sessions.remembered import VerdictCache
 from jwt_sessions.sessions.verdict import credential_token_lives, refusal
 from jwt_sessions.tokens import access
 
@@ -86,7 +86,7 @@ def authorize(token: str, *, background: bool = False, always: bool = False) -> 
     check = "database" if always else conf.current().SESSION_CHECK
     if check == "none":
         return _by_claims(claims), VerifiedToken(claims)
-    memory = Memory(claims, now) if check == "cache" else None
+    memory = VerdictCache(claims, now) if check == "cache" else None
     if memory is not None and memory.says_yes(background=background):
         return memory.user or Principal(claims), VerifiedToken(claims)
     if claims["type"] == "user":
@@ -146,7 +146,7 @@ def _checked(claims: Mapping[str, Any], now: datetime, *, background: bool = Fal
     return found
 
 
-def _remember(memory: Memory, found: Found | FoundCredential) -> None:
+def _remember(memory: VerdictCache, found: Found | FoundCredential) -> None:
     """
     Let the cache know a token that was found good. In a transaction (``ATOMIC_REQUESTS``) it is looked at again after.
 
@@ -161,7 +161,7 @@ def _remember(memory: Memory, found: Found | FoundCredential) -> None:
 
 def _look_again(claims: Mapping[str, Any]) -> None:
     now = timezone.now()
-    memory = Memory(claims, now)
+    memory = VerdictCache(claims, now)
     if claims["type"] == "user":
         found = find(UUID(claims["sid"]), tenant=claims.get("tenantId"))
         if found is not None and refusal(claims, found, now) is None:

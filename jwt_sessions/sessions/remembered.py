@@ -40,7 +40,7 @@ logger = logging.getLogger("jwt_sessions")
 
 
 @dataclass(frozen=True, slots=True)
-class Yes:
+class RememberedVerdict:
     """
     What a token has to say, and when, to be good without a look at the database.
 
@@ -71,7 +71,7 @@ class Yes:
         return background or not any(is_due(clock, now) for clock in self.clocks)
 
 
-class Memory:
+class VerdictCache:
     """
     What the cache knows of a token, read in one go, and the place to write it. A cache that fails knows nothing.
 
@@ -88,7 +88,7 @@ class Memory:
         # All this before the database is asked: a change after that makes them others.
         self._stamps = tuple(found[key] if key in found else self._make(key) for key in stamp_keys)
         known = found.get(self._key)
-        self._known = known if isinstance(known, Yes) else None
+        self._known = known if isinstance(known, RememberedVerdict) else None
 
     def says_yes(self, *, background: bool) -> bool:
         """Whether the token is good; otherwise the database has to be asked."""
@@ -118,7 +118,7 @@ class Memory:
         except Exception:
             logger.exception("the cache of sessions cannot be written")
 
-    def _of_session(self, found: Found) -> Yes | None:
+    def _of_session(self, found: Found) -> RememberedVerdict | None:
         session, tenant = found.session, self.claims.get("tenantId")
         policy = found.policy(tenant)
         clocks, limits = [session.last_active_at], [deadlines(session, policy).next]
@@ -130,7 +130,7 @@ class Memory:
             limits.append(tenant_deadlines(session, found.tenant_active_at, policy).next)
         is_unused = session.generation > 0 and session.first_used_at is None
         newest = session.generation - 1 if is_unused else session.generation
-        return Yes(
+        return RememberedVerdict(
             self._stamps,
             self._until(limit.at for limit in limits if limit is not None),
             {"sub": self.claims["sub"]},
@@ -139,11 +139,11 @@ class Memory:
             _shown(session.user),
         )
 
-    def _of_credential(self, found: FoundCredential) -> Yes:
+    def _of_credential(self, found: FoundCredential) -> RememberedVerdict:
         same = {name: self.claims.get(name) for name in ("sub", "type", "jwt_version")}
         owner, expires_at = found.credential.user, found.credential.expires_at
         until = self._until(() if expires_at is None else (expires_at,))
-        return Yes(self._stamps, until, same, user=None if owner is None else _shown(owner))
+        return RememberedVerdict(self._stamps, until, same, user=None if owner is None else _shown(owner))
 
     def _until(self, limits: Iterable[datetime]) -> datetime:
         return min((self._now + conf.current().ACTIVITY_RESOLUTION, *limits))
@@ -206,4 +206,4 @@ def _context(settings: conf.Settings, keys: tuple[bytes, ...], user_model: type[
     """
     limits = (settings.IDLE_TIMEOUT, settings.MAX_SESSION_LIFETIME, settings.PASSWORD_CHANGE_ENDS_SESSIONS)
     fields = [field.attname for field in user_model._meta.concrete_fields]
-    return stamps.digest(repr((limits, settings.ACTIVITY_RESOLUTION, keys, fields, Yes.__slots__)))
+    return stamps.digest(repr((limits, settings.ACTIVITY_RESOLUTION, keys, fields, RememberedVerdict.__slots__)))
