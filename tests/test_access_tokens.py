@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import settings as fuzz
 from hypothesis import strategies as st
@@ -362,3 +363,11 @@ def test_the_claims_of_a_request_cannot_be_changed(device):
     with pytest.raises(TypeError):
         verified_token.claims["gen"] = 7
     assert verified_token.claims["gen"] == 0
+
+
+@pytest.mark.parametrize("claims", [{"softexp": "soon"}, {"softexp": 1.5}, {"tenantId": ["acme"]}, {"tenantId": 1}])
+def test_a_claim_of_a_type_that_is_never_issued_is_refused(db, user, claims):
+    now = timezone.now()
+    genuine = access.decode(sessions.start(user).access_token, now)
+    with pytest.raises(InvalidToken):
+        access.decode(access.encode({**genuine, **claims}), now)

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import JSONField, Value
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -742,3 +742,20 @@ def test_an_expiry_beyond_the_calendar_is_no_failure(device, settings, use_tz, m
     settings.USE_TZ = use_tz
     response = device.post("credential-list", {"name": "x", "expires_at": moment}, **device.bearer)
     assert (response.status_code, response.json()["field"]) == (400, "expires_at")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_use_that_cannot_be_written_keeps_nobody_out(caplog):
+    service = Service()
+
+    def fail(execute, sql, *rest):
+        if sql.startswith("UPDATE"):
+            raise OperationalError("the disk is full")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(fail):
+        assert service.exchange().status_code == 200
+    assert service.credential.last_used_at is None
+    assert "the use of a credential could not be written" in caplog.text
+    assert service.exchange().status_code == 200
+    assert service.credential.last_used_at is not None

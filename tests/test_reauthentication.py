@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 
 import jwt
 import pytest
@@ -353,3 +354,43 @@ def test_soft_expiry_is_never_after_expiry(clock, soft, jwt_settings):
 
 def test_without_soft_expiry_there_is_no_such_claim(device):
     assert "softexp" not in claims(device)
+
+
+# Others change the session meanwhile
+
+# The package has a function of the same name.
+reauthentication = import_module("jwt_sessions.sessions.reauthenticate")
+
+
+def losing(monkeypatch, times):
+    """Another request is first, so many times."""
+    left = iter(range(times))
+    store = reauthentication.store_rotation
+    monkeypatch.setattr(
+        reauthentication, "store_rotation", lambda *row: False if next(left, None) is not None else store(*row)
+    )
+
+
+def test_a_password_given_while_another_tab_refreshes_counts(device, monkeypatch):
+    losing(monkeypatch, 2)
+    response = device.post("reauthenticate", {"password": PASSWORD}, **device.bearer)
+    assert response.status_code == 200
+    assert Session.objects.get().generation == 1
+
+
+def test_who_never_gets_a_turn_is_refused_and_changes_nothing(device, monkeypatch):
+    losing(monkeypatch, 100)
+    response = device.post("reauthenticate", {"password": PASSWORD}, **device.bearer)
+    assert (response.status_code, response.json()["code"]) == (401, "INVALID_TOKEN")
+    assert Session.objects.get().generation == 0
+
+
+def test_a_session_that_ends_while_the_password_is_looked_at_stays_ended(device, monkeypatch):
+    def verify(request, username, password):
+        sessions.end(Session.objects.get(), reason="logout")
+        return device.user
+
+    monkeypatch.setattr(reauthentication, "verify_password", verify)
+    response = device.post("reauthenticate", {"password": PASSWORD}, **device.bearer)
+    assert (response.status_code, response.json()["code"]) == (401, "INVALID_TOKEN")
+    assert Session.objects.get().end_reason == "logout"
