@@ -22,7 +22,7 @@ from jwt_sessions.admin.issuing import Issued, IssuingAdmin, hash_start
 from jwt_sessions.admin.times import localized
 from jwt_sessions.exceptions import JWTSessionsError
 from jwt_sessions.models import Credential
-from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
+from jwt_sessions.sessions.tenants import memberships
 from jwt_sessions.sessions.verdict import credential_lives
 
 
@@ -46,7 +46,7 @@ class AddCredentialForm(forms.ModelForm):  # type: ignore[type-arg]
         user, tenant = cleaned.get("user"), cleaned.get("tenant")
         if user is not None and tenant:
             try:
-                check_membership(tenant, accepted_tenants(user))
+                memberships(user, tenant)
             except JWTSessionsError:
                 self.add_error("tenant", _("This user is not an accepted member of this tenant."))
         return cleaned

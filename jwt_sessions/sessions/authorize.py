@@ -21,11 +21,11 @@ from jwt_sessions import conf
 from jwt_sessions.exceptions import InvalidToken, SessionEnded
 from jwt_sessions.issuers import BareToken
 from jwt_sessions.models import Credential, Session
-from jwt_sessions.models.lookup import Found, FoundCredential, find, find_credential
+from jwt_sessions.models.lookup import Found, FoundCredential, find
 from jwt_sessions.principal import Principal
 from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use, note_tenant_activity
 from jwt_sessions.sessions.remembered import VerdictCache
-from jwt_sessions.sessions.verdict import credential_token_lives, refusal
+from jwt_sessions.sessions.verdict import find_good, refusal
 from jwt_sessions.tokens import access
 
 
@@ -89,17 +89,15 @@ def authorize(token: str, *, background: bool = False, always: bool = False) -> 
     memory = VerdictCache(claims, now) if check == "cache" else None
     if memory is not None and memory.says_yes(background=background):
         return memory.user or Principal(claims), VerifiedToken(claims)
-    if claims["type"] == "user":
-        found = _checked(claims, now, background=background)
-        if memory is not None:
-            _remember(memory, found)
-        return found.session.user, VerifiedToken(claims, found.session)
-    by_credential = find_credential(UUID(claims["client_id"]))
-    if by_credential is None or not credential_token_lives(claims, by_credential, now):
+    is_session = claims["type"] == "user"
+    found = _checked(claims, now, background=background) if is_session else find_good(claims, now)
+    if found is None:
         raise InvalidToken
     if memory is not None:
-        _remember(memory, by_credential)
-    credential = by_credential.credential
+        _remember(memory, found)
+    if isinstance(found, Found):
+        return found.session.user, VerifiedToken(claims, found.session)
+    credential = found.credential
     return credential.user or Principal(claims), VerifiedToken(claims, credential=credential)
 
 
@@ -162,14 +160,9 @@ def _remember(memory: VerdictCache, found: Found | FoundCredential) -> None:
 def _look_again(claims: Mapping[str, Any]) -> None:
     now = timezone.now()
     memory = VerdictCache(claims, now)
-    if claims["type"] == "user":
-        found = find(UUID(claims["sid"]), tenant=claims.get("tenantId"))
-        if found is not None and refusal(claims, found, now) is None:
-            memory.keep(found)
-        return
-    by_credential = find_credential(UUID(claims["client_id"]))
-    if by_credential is not None and credential_token_lives(claims, by_credential, now):
-        memory.keep(by_credential)
+    found = find_good(claims, now)
+    if found is not None:
+        memory.keep(found)
 
 
 def _by_claims(claims: Mapping[str, Any]) -> AbstractBaseUser | Principal:

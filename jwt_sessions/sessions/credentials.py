@@ -24,7 +24,7 @@ from jwt_sessions.sessions.activity import note_credential_use
 from jwt_sessions.sessions.end import security_log
 from jwt_sessions.sessions.issue import mint_for
 from jwt_sessions.sessions.start import issuable_audience
-from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
+from jwt_sessions.sessions.tenants import memberships
 from jwt_sessions.sessions.throttle import Attempt
 from jwt_sessions.sessions.verdict import credential_lives
 from jwt_sessions.types import ClientSecret, CredentialToken, TokenRequest
@@ -74,7 +74,7 @@ def create_credential(
     if user is not None and not user.is_active:
         raise InvalidCredentials
     if user is not None and tenant:
-        check_membership(tenant, accepted_tenants(user))
+        memberships(user, tenant)
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     credential = Credential(
         kind=CredentialKind.API if user is None else CredentialKind.PERSONAL,
@@ -186,7 +186,7 @@ def _tenant(credential: Credential, asked: str | None) -> str | None:
     if credential.tenant not in ("", tenant):
         raise TenantForbidden
     if credential.user is not None:
-        check_membership(tenant, accepted_tenants(credential.user))
+        memberships(credential.user, tenant)
     elif credential.tenant != tenant:
         raise TenantForbidden
     return tenant

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
@@ -14,15 +13,10 @@ from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import JWTSessionsError
-from jwt_sessions.models.lookup import Found, find, find_credential
+from jwt_sessions.models.lookup import Found, find
 from jwt_sessions.rotation import Refused, standing
 from jwt_sessions.sessions.credentials import authenticate_client
-from jwt_sessions.sessions.verdict import (
-    credential_token_lives,
-    must_reauthenticate,
-    refusal,
-    verdict,
-)
+from jwt_sessions.sessions.verdict import find_good, must_reauthenticate, verdict
 from jwt_sessions.tokens import access
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.types import ClientSecret
@@ -57,17 +51,10 @@ def introspect(token: str, presented: ClientSecret, *, request: HttpRequest) -> 
 
 
 def _of_access_token(claims: dict[str, Any], now: datetime) -> Mapping[str, Any]:
-    user: AbstractBaseUser | None
-    if claims["type"] == "user":
-        found = find(UUID(claims["sid"]), tenant=claims.get("tenantId"))
-        if found is None or refusal(claims, found, now) is not None:
-            return INACTIVE
-        user = found.session.user
-    else:
-        credential = find_credential(UUID(claims["client_id"]))
-        if credential is None or not credential_token_lives(claims, credential, now):
-            return INACTIVE
-        user = credential.credential.user
+    found = find_good(claims, now)
+    if found is None:
+        return INACTIVE
+    user = found.session.user if isinstance(found, Found) else found.credential.user
     # A configured claim may be called "active" or "token_type" too.
     return {**_name(user), **claims, "active": True, "token_type": "Bearer"}
 

@@ -23,7 +23,7 @@ from jwt_sessions.sessions.issue import mint
 from jwt_sessions.sessions.refresh import store_rotation
 from jwt_sessions.sessions.sign_in import verify_password
 from jwt_sessions.sessions.start import new_token_row
-from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
+from jwt_sessions.sessions.tenants import memberships
 from jwt_sessions.sessions.verdict import auth_hash, tenant_is_idle
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.types import TokenPair, TokenRequest
@@ -69,8 +69,7 @@ def reauthenticate(access_token: str, password: str, *, request: HttpRequest, te
 def _begin_again(found: Found, asked: TokenRequest, now: datetime) -> TokenPair | None:
     """Store the new generation. ``None``: another request changed the session first."""
     session, after = found.session, copy.copy(found.session)
-    after.tenants = accepted_tenants(session.user)
-    check_membership(asked.tenant, after.tenants)
+    after.tenants = memberships(session.user, asked.tenant)
     policy = found.policies.applying(session.audience, after.tenants or ())
     lifetime = value_of(policy.refresh_token_lifetime)
     after.generation = after.first_generation = session.generation + 1
@@ -115,9 +114,8 @@ def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None,
     after = copy.copy(found.session)
     # The generation of the token at hand: whether the current one was received is not known by this.
     after.generation = token.claims["gen"]
-    after.tenants = accepted_tenants(session.user)
-    check_membership(asked.tenant, after.tenants)
-    if asked.tenant is not None and tenant_is_idle(found, asked.tenant, now):
+    after.tenants = memberships(session.user, asked.tenant)
+    if tenant_is_idle(found, asked.tenant, now):
         raise TenantIdle
     access = mint(after, found.policies, asked, found.tenant_active_at, now)
     if after.tenants != found.session.tenants:

@@ -34,7 +34,7 @@ from jwt_sessions.sessions.contention import ATTEMPTS
 from jwt_sessions.sessions.end import record_end, security_log
 from jwt_sessions.sessions.issue import mint
 from jwt_sessions.sessions.start import issuable_audience, new_token_row
-from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
+from jwt_sessions.sessions.tenants import memberships
 from jwt_sessions.sessions.verdict import auth_hash, must_reauthenticate, tenant_is_idle, verdict
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.tokens.refresh import OpaqueToken
@@ -141,9 +141,8 @@ def _exchange(
     if must_reauthenticate(found):
         raise ReauthenticationRequired
     after = copy.copy(session)
-    after.tenants = accepted_tenants(session.user)
-    check_membership(asked.tenant, after.tenants)
-    if asked.tenant is not None and tenant_is_idle(found, asked.tenant, now):
+    after.tenants = memberships(session.user, asked.tenant)
+    if tenant_is_idle(found, asked.tenant, now):
         raise TenantIdle
     policy = found.policies.applying(session.audience, after.tenants or ())
     passed = deadlines(session, policy).passed(now)

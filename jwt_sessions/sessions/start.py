@@ -30,7 +30,7 @@ from jwt_sessions.sessions.contention import insistently
 from jwt_sessions.sessions.end import Ended, security_log, tell
 from jwt_sessions.sessions.issue import mint
 from jwt_sessions.sessions.limit import make_room
-from jwt_sessions.sessions.tenants import accepted_tenants, check_membership
+from jwt_sessions.sessions.tenants import memberships
 from jwt_sessions.sessions.verdict import auth_hash
 from jwt_sessions.tokens import refresh as refresh_tokens
 from jwt_sessions.tokens.refresh import OpaqueToken
@@ -100,8 +100,7 @@ def start(
     audience = issuable_audience(audience)
     asked = TokenRequest(client_info(request), audience, tenant)
     account = find_account(user)
-    tenants = accepted_tenants(user)
-    check_membership(tenant, tenants)
+    tenants = memberships(user, tenant)
     policy = account.policies.applying(audience, tenants or ())
     lifetime = refresh_token_lifetime or value_of(policy.refresh_token_lifetime)
     session = Session(

@@ -30,10 +30,18 @@ def accepted_tenants(user: AbstractBaseUser) -> list[str] | None:
         raise IssueFailed from error
 
 
-def check_membership(tenant: str | None, tenants: list[str] | None) -> None:
-    """Raises TenantForbidden unless the tenant, if there is one, is among those accepted."""
+def memberships(user: AbstractBaseUser, tenant: str | None) -> list[str] | None:
+    """
+    The same, of a user who wants to act for a tenant; ``None`` for none in particular.
+
+    Raises:
+        TenantForbidden: The tenant did not accept the user.
+        IssueFailed: The callable broke.
+    """
+    tenants = accepted_tenants(user)
     if tenant is not None and tenant not in (tenants or ()):
         raise TenantForbidden
+    return tenants
 
 
 def remembered_members(tenant: str) -> list[AbstractBaseUser]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
 
@@ -21,7 +22,7 @@ from jwt_sessions.exceptions import (
 )
 from jwt_sessions.models import Credential, Session
 from jwt_sessions.models.credential import CredentialKind
-from jwt_sessions.models.lookup import Found, FoundCredential
+from jwt_sessions.models.lookup import Found, FoundCredential, find, find_credential
 from jwt_sessions.policies import Deadlines, Policy, deadlines
 from jwt_sessions.tokens.keys import derived
 
@@ -75,8 +76,7 @@ def refusal(
     if claims["gen"] < found.session.oldest_generation:
         # The password was given again since; who did that holds a newer token.
         return ExpiredToken()
-    tenant = claims.get("tenantId")
-    if tenant is not None and not open_tenant and tenant_is_idle(found, tenant, now):
+    if not open_tenant and tenant_is_idle(found, claims.get("tenantId"), now):
         return TenantIdle()
     return None
 
@@ -100,6 +100,21 @@ def credential_token_lives(claims: Mapping[str, Any], found: FoundCredential | N
     return bool(owner == claims["sub"] and found.jwt_version == claims["jwt_version"])
 
 
+def find_good(claims: Mapping[str, Any], now: datetime) -> Found | FoundCredential | None:
+    """
+    What a genuine access token belongs to, while the token is good at ``now``; else ``None``. One read, no write.
+
+    Args:
+        claims: The claims of the token.
+        now: The moment to judge it at.
+    """
+    if claims["type"] == "user":
+        found = find(UUID(claims["sid"]), tenant=claims.get("tenantId"))
+        return found if refusal(claims, found, now) is None else None
+    credential = find_credential(UUID(claims["client_id"]))
+    return credential if credential_token_lives(claims, credential, now) else None
+
+
 def tenant_deadlines(session: Session, active_at: datetime, policy: Policy) -> Deadlines:
     """
     The deadlines of a session's tokens for one tenant: those of the session, but idle by the tenant's own clock.
@@ -112,9 +127,13 @@ def tenant_deadlines(session: Session, active_at: datetime, policy: Policy) -> D
     return deadlines(TenantTimes(session, active_at), policy)
 
 
-def tenant_is_idle(found: Found, tenant: str, now: datetime) -> bool:
-    """Whether the idle clock of a tenant ran out for a session, read with that clock. One never set has not."""
-    if found.tenant_active_at is None:
+def tenant_is_idle(found: Found, tenant: str | None, now: datetime) -> bool:
+    """
+    Whether the idle clock of a tenant, if there is one, ran out for a session, read with that clock.
+
+    One never set has not.
+    """
+    if tenant is None or found.tenant_active_at is None:
         return False
     idle = tenant_deadlines(found.session, found.tenant_active_at, found.policy(tenant)).idle
     return idle is not None and idle.at <= now
