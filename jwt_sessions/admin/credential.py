@@ -7,7 +7,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import JSONField, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -15,10 +14,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from jwt_sessions import conf, sessions
+from jwt_sessions import sessions
 from jwt_sessions.admin.fields import PlainJSONField
 from jwt_sessions.admin.filters import AudienceFilter, CredentialStateFilter
-from jwt_sessions.admin.issuing import Issued, IssuingAdmin, hash_start
+from jwt_sessions.admin.issuing import Issued, IssuingAdmin, IssuingForm, hash_start
 from jwt_sessions.admin.times import localized
 from jwt_sessions.exceptions import JWTSessionsError
 from jwt_sessions.models import Credential
@@ -26,20 +25,10 @@ from jwt_sessions.sessions.tenants import memberships
 from jwt_sessions.sessions.verdict import credential_lives
 
 
-class AddCredentialForm(forms.ModelForm):  # type: ignore[type-arg]
+class AddCredentialForm(IssuingForm):
     """What a new credential is made from."""
 
     audience = forms.ChoiceField(label=_("Audience"), help_text=_("What its access tokens are for."))
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["audience"].choices = [(name, name) for name in conf.current().AUDIENCES]  # type: ignore[attr-defined]
-
-    def clean_user(self) -> AbstractBaseUser | None:
-        user: AbstractBaseUser | None = self.cleaned_data["user"]
-        if user is not None and not user.is_active:
-            raise forms.ValidationError(_("This user is not active."))
-        return user
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -115,10 +104,7 @@ class CredentialAdmin(IssuingAdmin):
             obj.save(update_fields=self.changeable)
             return
         new = sessions.create_credential(**{name: form.cleaned_data[name] for name in self.made_from})
-        obj.pk = new.credential.pk
-        # From where it was written: a replica may not have it yet.
-        obj.refresh_from_db(using=new.credential._state.db)
-        vars(obj)["_issued"] = new
+        self.keep(obj, new.credential, new)
 
     def issued_page(self, request: HttpRequest, obj: Credential) -> dict[str, Any]:
         name, moment = obj.name, obj.expires_at

@@ -8,24 +8,22 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import ForeignKeyRawIdWidget
 from django.contrib.auth import get_user_model
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf, sessions
 from jwt_sessions.admin.filters import AudienceFilter, TokenStateFilter
-from jwt_sessions.admin.issuing import Issued, IssuingAdmin, hash_start
+from jwt_sessions.admin.issuing import Issued, IssuingAdmin, IssuingForm, hash_start
 from jwt_sessions.admin.times import localized
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 
 
-class AddRefreshTokenForm(forms.ModelForm):  # type: ignore[type-arg]
+class AddRefreshTokenForm(IssuingForm):
     """What a new refresh token, and the session it belongs to, are made from."""
 
     user: Any = forms.ModelChoiceField(queryset=None, label=_("User"))
-    audience = forms.ChoiceField(label=_("Audience"))
     lifetime = forms.DurationField(
         label=_("Lifetime"),
         required=False,
@@ -40,15 +38,8 @@ class AddRefreshTokenForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["user"].queryset = get_user_model()._default_manager.all()  # type: ignore[attr-defined]
-        self.fields["audience"].choices = [(name, name) for name in conf.current().AUDIENCES]  # type: ignore[attr-defined]
         relation = Session._meta.get_field("user").remote_field
         self.fields["user"].widget = ForeignKeyRawIdWidget(relation, admin.site)
-
-    def clean_user(self) -> AbstractBaseUser:
-        user: AbstractBaseUser = self.cleaned_data["user"]
-        if not user.is_active:
-            raise forms.ValidationError(_("This user is not active."))
-        return user
 
     def clean_lifetime(self) -> Any:
         lifetime = self.cleaned_data["lifetime"]
@@ -133,10 +124,7 @@ class RefreshTokenAdmin(IssuingAdmin):
             device_name=form.cleaned_data["device_info"],
             refresh_token_lifetime=form.cleaned_data["lifetime"],
         )
-        obj.pk = pair.session.refresh_tokens.get().pk
-        # From where it was written: a replica may not have it yet.
-        obj.refresh_from_db(using=pair.session._state.db)
-        vars(obj)["_issued"] = pair
+        self.keep(obj, pair.session.refresh_tokens.get(), pair)
 
     def issued_page(self, request: HttpRequest, obj: RefreshToken) -> dict[str, Any]:
         user, audience, moment = obj.session.user, obj.audience, obj.expires_at

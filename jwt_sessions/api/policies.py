@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from django.core.exceptions import ValidationError as ModelValidationError
 from rest_framework import generics, serializers
 from rest_framework.permissions import DjangoModelPermissions, IsAdminUser
 
+from jwt_sessions.api.serializers import KnownNames
 from jwt_sessions.api.views import Endpoint
 from jwt_sessions.authentication.session import CheckedSessionAuthentication
 from jwt_sessions.models import SessionPolicy
@@ -36,7 +36,7 @@ class StaffPermissions(DjangoModelPermissions):
     perms_map = {**DjangoModelPermissions.perms_map, "GET": ["%(app_label)s.view_%(model_name)s"]}
 
 
-class PolicySerializer(serializers.ModelSerializer[SessionPolicy]):
+class PolicySerializer(KnownNames, serializers.ModelSerializer[SessionPolicy]):
     """A policy; the rules of the model are those of the API."""
 
     class Meta:
@@ -55,21 +55,13 @@ class PolicySerializer(serializers.ModelSerializer[SessionPolicy]):
     def get_fields(self) -> Any:
         return {**super().get_fields(), **{name: Seconds(required=False, allow_null=True) for name in DURATIONS}}
 
-    def to_internal_value(self, data: Any) -> Any:
-        unknown = set(data) - set(self.fields)
-        if unknown:
-            raise serializers.ValidationError({min(unknown): ["This parameter is unknown."]})
-        return super().to_internal_value(data)
-
     def validate(self, attrs: Any) -> Any:
         instance = SessionPolicy() if self.instance is None else copy.copy(self.instance)
         for name, value in attrs.items():
             setattr(instance, name, value)
-        try:
-            instance.full_clean(validate_constraints=False)
-            instance.validate_constraints(exclude={"revision"})
-        except ModelValidationError as error:
-            raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
+        # What these raise REST framework takes for an error of its own.
+        instance.full_clean(validate_constraints=False)
+        instance.validate_constraints(exclude={"revision"})
         return attrs
 
 

@@ -36,14 +36,18 @@ class Parameters(serializers.Serializer[Any]):
         return f"<{type(self).__name__}>"
 
 
-class StrictParameters(Parameters):
-    """Parameters of which none may be unknown."""
+class KnownNames(serializers.Serializer[Any]):
+    """A serializer that takes no name it does not know."""
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = set(data) - set(self.fields)
         if unknown:
             raise serializers.ValidationError({min(unknown): ["This parameter is unknown."]})
         return super().to_internal_value(data)
+
+
+class StrictParameters(KnownNames, Parameters):
+    """Parameters of which none may be unknown."""
 
 
 class DeviceNameSerializer(Parameters):

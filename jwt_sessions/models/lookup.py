@@ -74,11 +74,14 @@ class Account:
 
 def find_account(user: AbstractBaseUser) -> Account:
     """Read it, in one query."""
-    fingerprint = Subquery(SessionPolicy.objects.fingerprint(), output_field=BigIntegerField(null=True))
     users = get_user_model()._base_manager.using(router.db_for_write(Session)).filter(pk=user.pk)
-    columns = ("jwt_token_version__jwt_version", "jwt_token_version__reauthenticate_after", fingerprint)
+    columns = ("jwt_token_version__jwt_version", "jwt_token_version__reauthenticate_after", _fingerprint())
     version, mark, policies = users.values_list(*columns).first() or (None, None, None)
     return Account(version or 0, mark, book_for(policies))
+
+
+def _fingerprint() -> Subquery:
+    return Subquery(SessionPolicy.objects.fingerprint(), output_field=BigIntegerField(null=True))
 
 
 def _names(model: type[models.Model]) -> list[str]:
@@ -160,13 +163,12 @@ def find_credential(client_id: UUID) -> FoundCredential | None:
 
 @cache
 def _credential_statement(alias: str) -> Select:
-    fingerprint = Subquery(SessionPolicy.objects.fingerprint(), output_field=BigIntegerField(null=True))
     columns = [
         *_names(Credential),
         *(f"user__{name}" for name in _names(get_user_model())),
         "user__jwt_token_version__jwt_version",
         "policies_fingerprint",
     ]
-    credentials = Credential.objects.using(alias).annotate(policies_fingerprint=fingerprint)
+    credentials = Credential.objects.using(alias).annotate(policies_fingerprint=_fingerprint())
     credentials = credentials.filter(pk=slot(Credential, "client_id"))
     return Select(credentials.values_list(*columns), connections[alias])
