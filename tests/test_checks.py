@@ -12,26 +12,13 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from jwt_sessions.conf import LONGEST, Settings
+from tests.check_messages import CAREFUL, ids, messages
 
 # Django's own checks of the models ask the database what it supports.
 pytestmark = pytest.mark.django_db
 
 CANARY = "CANARY-5f3759df"
 SECOND = timedelta(seconds=1)
-SHARED_CACHE = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://x"}}
-# What a careful project sets: the deployment checks have nothing to say to it.
-CAREFUL = {"ISSUER": "https://id.example.com"}
-
-
-def messages(given: object, *, deploy: bool = False, caches: object = SHARED_CACHE) -> list[checks.CheckMessage]:
-    """What ``manage.py check`` says about a JWT_SESSIONS dict."""
-    with override_settings(JWT_SESSIONS=given, CACHES=caches):
-        found = checks.run_checks(include_deployment_checks=deploy)
-    return [message for message in found if str(message.id).startswith("jwt_sessions.")]
-
-
-def ids(given: object, **options: object) -> list[str]:
-    return [message.id.removeprefix("jwt_sessions.") for message in messages(given, **options)]
 
 
 def test_the_example_project_has_nothing_to_mend():

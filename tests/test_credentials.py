@@ -27,6 +27,7 @@ from jwt_sessions.permissions import RequireRecentLogin, RequireTenant, RequireT
 from jwt_sessions.principal import Principal
 from jwt_sessions.tokens import access
 from tests.clients import Device
+from tests.credential_ends import OF_ALL, OF_OWNERS, deactivate, delete_owner, raise_version, revoke
 from tests.factories import UserFactory
 from tests.services import Service
 
@@ -345,48 +346,6 @@ def test_a_failing_exchange_tells_nothing(api, hook):
 
 
 # How tokens die
-
-
-def revoke(service):
-    assert sessions.revoke_credential(service.credential)
-
-
-def delete(service):
-    service.credential.delete()
-
-
-def expire(service):
-    Credential.objects.update(expires_at=timezone.now())
-
-
-def deactivate(service):
-    owner = service.credential.user
-    owner.is_active = False
-    owner.save()
-
-
-def deactivate_in_bulk(service):
-    type(service.credential.user).objects.update(is_active=False)
-
-
-def delete_owner(service):
-    service.credential.user.delete()
-
-
-def raise_version(service):
-    sessions.raise_version(service.credential.user)
-
-
-def give_away(service):
-    Credential.objects.update(user=UserFactory())
-
-
-def make_an_api_credential(service):
-    Credential.objects.update(user=None, kind="api")
-
-
-OF_ALL = [revoke, delete, expire]
-OF_OWNERS = [deactivate, deactivate_in_bulk, delete_owner, raise_version, give_away, make_an_api_credential]
 
 
 @pytest.mark.parametrize(

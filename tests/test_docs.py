@@ -7,17 +7,15 @@ import dataclasses
 import json
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 from django.core.management import BaseCommand, get_commands, load_command_class
 from django.test import RequestFactory
 
 from jwt_sessions import conf, exceptions, signals
+from tests.documentation import PAGES, ROOT, python_blocks
 from tests.factories import UserFactory
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCE = "\n".join(path.read_text() for path in (ROOT / "jwt_sessions").rglob("*.py"))
 
 
@@ -77,10 +75,6 @@ def test_every_command_is_documented_with_its_options():
         general = BaseCommand().create_parser("manage.py", name)
         own -= {option for action in general._actions for option in action.option_strings}
         assert set(re.findall(r"--[a-z-]+", second_column("commands.md")[name])) == own
-
-
-def python_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

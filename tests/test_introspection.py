@@ -19,7 +19,7 @@ from jwt_sessions.tokens import refresh as refresh_tokens
 from tests.clients import Device
 from tests.factories import UserFactory
 from tests.services import Service
-from tests.test_verdict import NAMES, WAYS, idling, outliving_the_maximum, reusing
+from tests.session_ends import NAMES, WAYS, idling, outliving_the_maximum, reusing
 
 pytestmark = pytest.mark.django_db
 

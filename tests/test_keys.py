@@ -11,7 +11,6 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse
 from django.utils import timezone
@@ -19,6 +18,7 @@ from django.utils import timezone
 from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.tokens import access, keys
 from tests.clients import Device
+from tests.pems import private_pem, public_pem
 
 # RFC 7638 §3.1 and RFC 8037 §A.2 with §A.3: a public key and its thumbprint.
 RFC_7638_KEY = {
@@ -36,17 +36,6 @@ RFC_8037_KEY = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcv
 RFC_8037_THUMBPRINT = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 SECRET = "a secret that HMAC can use: 32 bytes and some more"
-
-
-def private_pem(key: PrivateKeyTypes, password: bytes | None = None) -> str:
-    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    return key.private_bytes(encoding, form, encryption).decode()
-
-
-def public_pem(key: PublicKeyTypes) -> str:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(serialization.Encoding.PEM, form).decode()
 
 
 @pytest.fixture(scope="module")

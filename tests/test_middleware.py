@@ -27,9 +27,9 @@ from jwt_sessions.middleware import JWTSessionMiddleware
 from jwt_sessions.models import Session
 from jwt_sessions.sessions.credentials import create_credential, exchange_credential
 from jwt_sessions.types import ClientSecret
+from tests.documentation import ROOT, python_blocks
 from tests.factories import UserFactory
-from tests.test_docs import ROOT, python_blocks
-from tests.test_statements import statements
+from tests.statements import statements
 
 pytestmark = pytest.mark.django_db
 

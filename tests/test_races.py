@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
-from django.core.files import locks
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
 from example_project.accounts.models import User
 from jwt_sessions import sessions, signals
-from jwt_sessions.exceptions import InvalidToken, JWTSessionsError
+from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.models import RefreshToken, RevokedSession, Session, TokenVersion
 from jwt_sessions.models.session import SessionQuerySet
 from jwt_sessions.sessions.purge import purge
 from jwt_sessions.types import TokenPair
 from tests.clients import Device
+from tests.crowd import Crowd, refused
 from tests.factories import PASSWORD, UserFactory
 from tests.services import Service
 
@@ -37,14 +33,6 @@ class StrongerHasher(MD5PasswordHasher):
     """Another algorithm, so that Django hashes anew at login."""
 
     algorithm = "stronger"
-
-
-def refused(call: Callable[[], Any]) -> JWTSessionsError | None:
-    try:
-        call()
-    except JWTSessionsError as error:
-        return error
-    return None
 
 
 def assert_dead(*pairs: TokenPair) -> None:
@@ -160,40 +148,6 @@ def test_a_first_use_is_of_the_generation_it_was_seen_in(user):
 
 
 # Threads
-
-
-class Crowd:
-    """
-    Threads that do things at the same moment, each with a database connection of its own.
-
-    There is one crowd at a time, also among parallel test processes: servers have a limit of connections.
-    """
-
-    lock = Path(tempfile.gettempdir()) / "jwt-sessions-tests-crowd.lock"
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._pool = ThreadPoolExecutor(size)
-        self._start = threading.Barrier(size, timeout=60)
-
-    def __call__(self, *calls: Callable[[], Any]) -> list[Any]:
-        """What the calls answered; one call is made by all."""
-        every = list(calls) * self.size if len(calls) == 1 else list(calls)
-        return list(self._pool.map(self._call, every))
-
-    def _call(self, call: Callable[[], Any]) -> Any:
-        self._start.wait()
-        return call()
-
-    def __enter__(self) -> Crowd:
-        self._lock_file = self.lock.open("w")
-        locks.lock(self._lock_file, locks.LOCK_EX)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self(connections.close_all)
-        self._pool.shutdown()
-        self._lock_file.close()
 
 
 def post(path: str, **data: str) -> Any:

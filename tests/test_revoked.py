@@ -18,7 +18,7 @@ from jwt_sessions.tokens import access
 from tests.clients import Device
 from tests.factories import PASSWORD, UserFactory
 from tests.services import Service
-from tests.test_verdict import NAMES, WAYS, idling, outliving_the_maximum, reusing
+from tests.session_ends import NAMES, WAYS, idling, outliving_the_maximum, reusing
 
 pytestmark = pytest.mark.django_db
 

@@ -29,7 +29,7 @@ from jwt_sessions.api.metadata import MAX_AGE
 from jwt_sessions.models import Session
 from tests.clients import Device
 from tests.factories import UserFactory
-from tests.test_keys import public_pem
+from tests.pems import public_pem
 
 pytestmark = pytest.mark.django_db
 

@@ -38,14 +38,14 @@ from jwt_sessions.sessions import remembered
 from jwt_sessions.sessions.remembered import RememberedVerdict, VerdictCache
 from jwt_sessions.sessions.verdict import auth_hash
 from jwt_sessions.tokens import access
+from tests.check_messages import CAREFUL, ids
 from tests.clients import Device
+from tests.credential_ends import OF_ALL, OF_OWNERS
+from tests.crowd import Crowd, refused
 from tests.factories import PASSWORD, UserFactory
 from tests.services import Service
-from tests.test_checks import CAREFUL, ids
-from tests.test_credentials import OF_ALL, OF_OWNERS
-from tests.test_races import Crowd, refused
-from tests.test_statements import READ, WRITE, statements
-from tests.test_verdict import NAMES, WAYS, deactivating, reusing, setting_the_password
+from tests.session_ends import NAMES, WAYS, deactivating, reusing, setting_the_password
+from tests.statements import READ, WRITE, statements
 
 pytestmark = pytest.mark.django_db
 

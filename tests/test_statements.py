@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from jwt_sessions.models import Session, SessionPolicy, TokenVersion
 from tests.clients import Device
 from tests.factories import PASSWORD
 from tests.services import Service
+from tests.statements import ADD, READ, WRITE, own_statements, statements
 
 pytestmark = pytest.mark.django_db
 
-TRANSACTION_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET ", "START")
-READ, ADD, WRITE = "SELECT", "INSERT", "UPDATE"
 FOREIGN_TOKEN = "jsr_" + "A" * 92
-
-
-def executed(work: Callable[[], Any]) -> list[str]:
-    with CaptureQueriesContext(connection) as captured:
-        work()
-    texts = [query["sql"].strip() for query in captured.captured_queries]
-    return [sql for sql in texts if not sql.upper().startswith(TRANSACTION_CONTROL)]
-
-
-def statements(work: Callable[[], Any]) -> list[str]:
-    """What some work asks of the database, each statement by its first word."""
-    return [sql.split()[0] for sql in executed(work)]
-
-
-def own_statements(work: Callable[[], Any]) -> list[str]:
-    """Those of them that touch this package's tables."""
-    return [sql.split()[0] for sql in executed(work) if "jwt_sessions_" in sql]
 
 
 @pytest.fixture(autouse=True)
