@@ -1,11 +1,13 @@
 # Everything runs in a virtual environment of its own, made on first use:
-#   make demo    the main job as a transcript over HTTP, then a server to try it (SERVE=0: transcript only)
-#   make test    the tests on SQLite, and on PostgreSQL and MariaDB with Redis where they answer, and with JavaScript
-#                clients where there is node (TEST_ARGS passes arguments on to tests/run.py and pytest)
-#   make lint    ruff and mypy
-#   make tox     the tests on every supported pair of Python and Django (TOX_ARGS: arguments for tox)
-#   make bench   measure against djangorestframework-simplejwt
-#   make clean   remove what the above made
+#   make demo      the main job as a transcript over HTTP, then a server to try it (SERVE=0: transcript only)
+#   make test      the quick tests: all on SQLite, and on PostgreSQL and MariaDB, with Redis, where they answer, those
+#                  whose result the server decides; with JavaScript clients where there is node
+#   make test-all  everything on all of them, with all rounds, and with a floor for what is covered
+#   make lint      ruff and mypy
+#   make tox       the tests on every supported pair of Python and Django (TOX_ARGS: arguments for tox)
+#   make bench     measure against djangorestframework-simplejwt
+#   make clean     remove what the above made
+# TEST_ARGS passes arguments on to tests/run.py and pytest.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -18,13 +20,16 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: demo test lint tox bench clean
+.PHONY: demo test test-all lint tox bench clean
 
 demo: $(VENV)/.example
 	$(BIN)/python -m example_project.demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
 test: $(VENV)/.test
 	$(BIN)/python tests/run.py $(TEST_ARGS)
+
+test-all: $(VENV)/.test
+	$(BIN)/python tests/run.py --all $(TEST_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

@@ -18,6 +18,7 @@ from jwt_sessions import sessions
 from jwt_sessions.exceptions import ExpiredToken, InvalidToken
 from jwt_sessions.tokens import access
 from jwt_sessions.tokens.keys import ring
+from tests.effort import rounds
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -267,7 +268,7 @@ def test_a_token_longer_than_any_header_is_refused_unread(monkeypatch):
 
 
 @given(st.one_of(st.text(max_size=200), st.lists(st.binary(max_size=60), min_size=3, max_size=3)))
-@fuzz(max_examples=300, deadline=None)
+@fuzz(max_examples=rounds(300), deadline=None)
 def test_fuzz_whatever_is_no_token_is_refused(content):
     if not isinstance(content, str):
         content = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in content)
@@ -282,7 +283,7 @@ anything = st.recursive(
 
 
 @given(name=st.sampled_from([*REQUIRED, "nbf"]), value=anything)
-@fuzz(max_examples=300, deadline=None)
+@fuzz(max_examples=rounds(300), deadline=None)
 def test_fuzz_a_signed_claim_is_accepted_as_it_is_meant_or_refused(name, value):
     claims = good(**{name: value})
     try:
@@ -294,7 +295,7 @@ def test_fuzz_a_signed_claim_is_accepted_as_it_is_meant_or_refused(name, value):
 
 
 @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "zip"]), anything, max_size=6))
-@fuzz(max_examples=200, deadline=None)
+@fuzz(max_examples=rounds(200), deadline=None)
 def test_fuzz_a_forged_header_is_refused(header):
     _, payload, signature = access.encode(good()).split(".")
     forged = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()

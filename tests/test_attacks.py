@@ -33,6 +33,7 @@ from jwt_sessions.models import RefreshToken, Session, TokenVersion
 from jwt_sessions.tokens import access
 from jwt_sessions.tokens.keys import ring
 from tests.clients import Device
+from tests.effort import rounds
 from tests.factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -879,7 +880,9 @@ values = st.recursive(
 names = st.sampled_from(["refresh_token", "audience", "resource", "background", "scope"]) | st.text(max_size=5)
 grants = st.sampled_from(["refresh_token", "client_credentials", ""]) | values
 bounded = fuzz(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=rounds(80),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -27,11 +27,12 @@ from requests_oauthlib import OAuth2Session
 
 from jwt_sessions import sessions
 from jwt_sessions.sessions.credentials import NewCredential
+from tests.effort import rounds
 from tests.factories import PASSWORD
 from tests.served import Served, assert_one_living_session
 
 LIFETIME = timedelta(minutes=5)
-EXPIRIES = 15
+EXPIRIES = rounds(15)
 BOTH_WAYS = ["client_secret_basic", "client_secret_post"]
 
 

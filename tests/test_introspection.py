@@ -17,6 +17,7 @@ from jwt_sessions.models import Credential, RefreshToken, Session, TenantActivit
 from jwt_sessions.tokens import access
 from jwt_sessions.tokens import refresh as refresh_tokens
 from tests.clients import Device
+from tests.effort import rounds
 from tests.factories import UserFactory
 from tests.services import Service
 from tests.session_ends import NAMES, WAYS, idling, outliving_the_maximum, reusing
@@ -361,7 +362,7 @@ def fuzzed(db):
     return device, Service(may_introspect=True)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     token=st.one_of(
         st.text(min_size=1),
@@ -379,7 +380,7 @@ def test_attack_no_text_at_all_is_anything_but_inactive(fuzzed, token):
     assert (response.status_code, response.content) == (200, INACTIVE)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["access_token", "refresh_token"]), data=st.data())
 def test_attack_no_genuine_token_with_one_other_character_is_active(fuzzed, name, data):
     device, service = fuzzed

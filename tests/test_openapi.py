@@ -38,6 +38,7 @@ from jwt_sessions.openapi.operations import OPERATIONS
 from jwt_sessions.openapi.schema import EndpointSchema
 from jwt_sessions.signals import pre_issue
 from jwt_sessions.types import ClientSecret
+from tests.effort import rounds
 from tests.factories import PASSWORD, UserFactory
 
 EVERYTHING_ON = {
@@ -83,7 +84,9 @@ def filter_case(context, case):
     return not (is_form and any(isinstance(value, list) for value in case.body.values()))
 
 
-few = settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+few = settings(
+    max_examples=rounds(10), deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.fixture(autouse=True)

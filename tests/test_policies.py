@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.policies import Deadlines, Limit, Policy, PolicyBook, deadlines, environment, merge
+from tests.effort import rounds
 
 MINUTE = timedelta(minutes=1)
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -23,7 +24,7 @@ FIELDS = (
     *("access_token_lifetime", "refresh_token_lifetime", "rotate_refresh_tokens"),
 )
 
-pure = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+pure = settings(derandomize=True, database=None, deadline=None, max_examples=rounds(60))
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 3, 1), timezones=st.just(UTC))
 durations = st.integers(1, 40).map(lambda minutes: minutes * MINUTE)
 

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from jwt_sessions import sessions
 from jwt_sessions.exceptions import JWTSessionsError, SessionEnded
 from jwt_sessions.models import SessionPolicy
+from tests.effort import rounds
 from tests.factories import UserFactory
 
 START = datetime(2027, 1, 4, 9, tzinfo=UTC)
@@ -25,7 +26,7 @@ TENANTS = ("acme", "globex")
 OWNERS = ("audience", *TENANTS)
 OUTCOMES = ("ok", "idle_timeout", "max_lifetime", "ended_by_user", "TENANT_IDLE", "TENANT_FORBIDDEN")
 BOUNDED = settings(
-    max_examples=30,
+    max_examples=rounds(30),
     stateful_step_count=30,
     derandomize=True,
     database=None,

@@ -23,6 +23,7 @@ from jwt_sessions.sessions.purge import purge
 from jwt_sessions.types import TokenPair
 from tests.clients import Device
 from tests.crowd import Crowd, refused
+from tests.effort import rounds
 from tests.factories import PASSWORD, UserFactory
 from tests.services import Service
 
@@ -191,9 +192,9 @@ def configured(request, transactional_db):
 
 def test_fifty_threads_that_refresh_one_token_converge(configured):
     token = sessions.start(UserFactory()).refresh_token
-    rounds = 5 if "isolation_level" in connection.settings_dict["OPTIONS"] else 20
+    generations = rounds(5 if "isolation_level" in connection.settings_dict["OPTIONS"] else 20)
     with Crowd(50) as crowd:
-        for generation in range(1, rounds + 1):
+        for generation in range(1, generations + 1):
             answers = crowd(lambda token=token: refresh_over_http(token))
             assert Counter(answer.status_code for answer in answers) == {200: 50}
             (token,) = {answer.json()["refresh_token"] for answer in answers}
@@ -205,7 +206,7 @@ def test_fifty_threads_that_refresh_one_token_converge(configured):
 def test_attack_fifty_threads_on_a_token_for_single_use(configured, jwt_settings):
     jwt_settings(REUSE_GRACE_PERIOD=NOTHING, LOST_RESPONSE_WINDOW=NOTHING)
     with Crowd(50) as crowd, heard(signals.session_ended) as ended, heard(signals.refresh_token_reused) as reused:
-        for number in range(1, 4):
+        for number in range(1, rounds(3) + 1):
             pair = sessions.start(UserFactory())
             answers = crowd(lambda pair=pair: refresh_over_http(pair.refresh_token))
             winners = [answer.json() for answer in answers if answer.status_code == 200]
@@ -239,7 +240,7 @@ def heard(signal: Any) -> Iterator[list[Any]]:
 def test_after_a_refresh_that_races_a_logout_no_token_works(with_token):
     user = UserFactory()
     with Crowd(2) as crowd:
-        for _ in range(100):
+        for _ in range(rounds(100)):
             pair = sessions.start(user)
 
             def sign_out(pair=pair):
@@ -262,7 +263,7 @@ def test_after_a_refresh_that_races_a_logout_no_token_works(with_token):
 @pytest.mark.parametrize("end", ["ended_by_admin", "version_raised", "password_changed", "user_inactive"])
 def test_after_a_refresh_that_races_an_end_no_token_works(configured, end):
     with Crowd(2) as crowd:
-        for _ in range(10):
+        for _ in range(rounds(10)):
             user = UserFactory()
             pair = sessions.start(user)
             pairs = [pair]
@@ -299,7 +300,7 @@ def test_requests_and_refreshes_of_one_session_do_not_disturb_each_other(configu
     jwt_settings(ACTIVITY_RESOLUTION=NOTHING)
     pair = sessions.start(UserFactory())
     with Crowd(8) as crowd:
-        for generation in range(1, 11):
+        for generation in range(1, rounds(10) + 1):
             call, refresh = (
                 lambda pair=pair: (
                     Client(raise_request_exception=False)
@@ -382,7 +383,7 @@ def test_exchanges_of_one_credential_at_once_all_succeed(configured, jwt_setting
 def test_after_an_exchange_that_races_a_revocation_no_token_works(configured, jwt_settings):
     jwt_settings(LOGIN_THROTTLE=None)
     with Crowd(4) as crowd:
-        for _ in range(10):
+        for _ in range(rounds(10)):
             service = Service()
             tokens = [service.exchanged().access_token]
             credential = service.credential

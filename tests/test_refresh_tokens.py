@@ -19,6 +19,7 @@ from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.models import RefreshToken
 from jwt_sessions.tokens import refresh
 from jwt_sessions.tokens.keys import derived
+from tests.effort import rounds
 
 SESSION = UUID("01890000-0000-7000-8000-00000000002a")
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -56,7 +57,7 @@ def test_a_token_read_back_is_the_same(token):
 
 
 @given(session_id=st.uuids(), generation=st.integers(0, 2**31 - 1))
-@fuzz(max_examples=100, deadline=None)
+@fuzz(max_examples=rounds(100), deadline=None)
 def test_any_session_and_generation_survive_the_trip(session_id, generation):
     made = refresh.make(session_id, generation)
     assert refresh.parse(made.text) == made
@@ -216,7 +217,7 @@ def test_a_genuine_tag_on_an_unknown_format_is_refused(token, version):
         st.binary(min_size=69, max_size=69).map(text_of),
     )
 )
-@fuzz(max_examples=300, deadline=None)
+@fuzz(max_examples=rounds(300), deadline=None)
 def test_fuzz_whatever_was_not_made_here_is_refused(text):
     assert_refused(text)
 

@@ -27,6 +27,7 @@ from jwt_sessions.sessions.purge import purge
 from jwt_sessions.sessions.remembered import VerdictCache
 from jwt_sessions.tokens import access
 from jwt_sessions.types import ClientSecret
+from tests.effort import THOROUGH, rounds
 from tests.factories import PASSWORD, UserFactory
 
 START = datetime(2027, 1, 4, 9, tzinfo=UTC)
@@ -34,7 +35,7 @@ TICK = timedelta(microseconds=1)
 RESOLUTION = timedelta(seconds=60)
 GRACE = timedelta(seconds=30)
 BOUNDED = settings(
-    max_examples=12,
+    max_examples=rounds(12),
     stateful_step_count=40,
     derandomize=True,
     database=None,
@@ -351,7 +352,9 @@ def test_both_say_the_same(monkeypatch):
     monkeypatch.setattr(VerdictCache, "says_yes", counted)
     TwoLives.seen.clear()
     run_state_machine_as_test(TwoLives, settings=BOUNDED)
-    assert yes[True] > 400
+    assert yes[True] > (400 if THOROUGH else 20)
+    if not THOROUGH:  # a few examples do not meet every end
+        return
     assert {
         *(
             ("SessionEnded", reason)

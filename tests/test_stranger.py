@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.effort import some
+
 ROOT = Path(__file__).resolve().parent.parent
 
 SETTINGS = """
@@ -379,7 +381,7 @@ def project(tmp_path, wheel):
     return run
 
 
-@pytest.mark.parametrize("name", PROJECTS)
+@pytest.mark.parametrize("name", some(PROJECTS))
 def test_a_strangers_project_lives_through_its_first_day(project, wheel, name):
     told = project(**PROJECTS[name])
     assert Path(told["package"]).is_relative_to(wheel.parent / "site")

@@ -29,6 +29,7 @@ from jwt_sessions.sessions.end import end_judged
 from jwt_sessions.sessions.verdict import auth_hash, fallback_auth_hashes
 from jwt_sessions.tokens import access
 from tests.clients import Device
+from tests.effort import pairs
 from tests.factories import PASSWORD, UserFactory
 from tests.session_ends import (
     NAMES,
@@ -119,11 +120,13 @@ def looking_in_the_admin(device, admin, reason):
 DOORS = [request, listing, refreshing, logging_out, revoking, ending_again, looking_in_the_admin]
 
 
-@pytest.mark.parametrize("first", DOORS, ids=lambda door: door.__name__)
-@pytest.mark.parametrize(("way", "reason"), WAYS, ids=lambda way: NAMES.get(way) or getattr(way, "__name__", None))
-def test_an_end_bites_at_once_at_every_door_and_is_told_once(
-    clock, device, admin, jwt_settings, ends, way, reason, first
-):
+@pytest.mark.parametrize(
+    ("ending", "first"),
+    pairs(WAYS, DOORS),
+    ids=lambda each: each.__name__ if callable(each) else NAMES.get(each[0], each[0].__name__),
+)
+def test_an_end_bites_at_once_at_every_door_and_is_told_once(clock, device, admin, jwt_settings, ends, ending, first):
+    way, reason = ending
     arguments = (device, jwt_settings, clock) if way in (idling, outliving_the_maximum, reusing) else (device,)
     way(*arguments)
     first(device, admin, reason)
