@@ -5,9 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from tests.effort import some
 
 ROOT = Path(__file__).resolve().parent.parent
+REPOSITORY = "https://github.com/django-jwt-sessions/django-jwt-sessions/blob/main/"
 
 SETTINGS = """
 SECRET_KEY = "a stranger's own key, of fifty characters or more, 0123456789"
@@ -355,6 +359,12 @@ def wheel(tmp_path_factory, worker_id) -> Path:
     return next(directory.glob("*.whl"))
 
 
+def metadata(wheel: Path) -> Message:
+    """What a package index reads of a wheel; the payload is the README."""
+    archive = zipfile.ZipFile(wheel)
+    return message_from_bytes(archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))))
+
+
 @pytest.fixture
 def project(tmp_path, wheel):
     """Write a project and run its first day."""
@@ -405,5 +415,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert wanted <= names
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"jwt_sessions", "django_jwt_sessions"}
     assert not [name for name in names if name.endswith(".pyc")]
-    metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
-    assert "Name: django-jwt-sessions" in zipfile.ZipFile(wheel).read(metadata).decode()
+    assert metadata(wheel)["Name"] == "django-jwt-sessions"
+
+
+def test_the_readme_on_a_package_index_leads_to_files_of_the_repository(wheel):
+    """An index shows the README without the files around it: a relative link would lead nowhere."""
+    targets = re.findall(r"\]\(([^)]+)\)", metadata(wheel).get_payload())
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    files = [target.removeprefix(REPOSITORY) for target in targets if target.startswith(REPOSITORY)]
+    assert len(files) > 10
+    assert [name for name in files if not (ROOT / name.partition("#")[0]).is_file()] == []
