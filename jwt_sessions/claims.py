@@ -1,17 +1,51 @@
 """
-Ready claims for ``CLAIMS``: ``{"roles": "jwt_sessions.claims.roles"}``. One query each, and none where they are unused.
+Claims that a project configures with ``CLAIMS``, and ready ones: ``{"roles": "jwt_sessions.claims.roles"}``.
 
-They are as of the moment a token is issued. A permission taken away is in the token until it expires.
+The ready ones take one query each, and none where they are unused. All are as of the moment a token is issued: a
+permission taken away is in the token until it expires.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
+from functools import reduce
 from typing import Any
 
 from django.contrib.auth.models import Permission
 from django.db.models import Q
 
+from jwt_sessions import conf
+from jwt_sessions.exceptions import IssueDenied, IssueFailed
 from jwt_sessions.types import Draft
+
+logger = logging.getLogger("jwt_sessions")
+
+
+def configured_claims(draft: Draft, excluded: Collection[str]) -> dict[str, Any]:
+    """
+    What ``CLAIMS`` says about a token, but for the names that a policy excludes; those are not even asked for.
+
+    Raises:
+        IssueDenied: A callable refused.
+        IssueFailed: A callable broke, or the user has no such attribute.
+    """
+    claims = {}
+    for name, source in conf.current().CLAIMS.items():
+        if name in excluded:
+            continue
+        try:
+            claims[name] = source(draft.user, draft) if callable(source) else _attribute(draft.user, source)
+        except IssueDenied:
+            raise
+        except Exception as error:
+            logger.exception("the claim %r of CLAIMS failed, so no token was issued", name)
+            raise IssueFailed(claim=name) from error
+    return claims
+
+
+def _attribute(user: Any, path: str) -> Any:
+    return reduce(getattr, path.split("."), user)
 
 
 def roles(user: Any, draft: Draft) -> list[str]:

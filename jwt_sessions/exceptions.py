@@ -3,7 +3,7 @@ What can go wrong, as the callers of this package see it.
 
 Every error has a stable ``code`` (what clients switch on) and says with ``terminal`` whether the client has to
 sign in again (``True``) or may try again later (``False``). How an error looks in HTTP is decided in one place,
-``jwt_sessions.api.errors``. Messages are written for the person who calls the API and never quote a secret.
+``jwt_sessions.http.errors``. Messages are written for the person who calls the API and never quote a secret.
 """
 
 from __future__ import annotations
@@ -199,3 +199,7 @@ class IssueFailed(JWTSessionsError):
 
     code = "ISSUE_FAILED"
     message = "The token could not be issued."
+
+    def __init__(self, *, claim: str = "") -> None:
+        super().__init__()
+        self.claim = claim  # of CLAIMS, where it was one; for the system check

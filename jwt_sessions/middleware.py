@@ -13,9 +13,9 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
-from jwt_sessions.api.reports import hide_secrets
 from jwt_sessions.authentication import authorize_bearer, bearer_token
 from jwt_sessions.exceptions import JWTSessionsError
+from jwt_sessions.http.reports import hide_secrets
 from jwt_sessions.sessions import VerifiedToken
 
 

@@ -9,8 +9,8 @@ from django.utils import timezone
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from jwt_sessions.api.errors import TokenRefused
 from jwt_sessions.exceptions import RecentLoginRequired
+from jwt_sessions.http.errors import TokenRefused
 
 
 class RequireRecentLogin(BasePermission):

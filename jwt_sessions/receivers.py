@@ -11,11 +11,11 @@ from django.db.models.signals import post_delete, post_save, pre_delete, pre_sav
 from django.dispatch import receiver
 from django.utils import timezone
 
-from jwt_sessions import conf
+from jwt_sessions import cache_tags, conf
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Credential, RevokedSession, Session, SessionPolicy, TenantActivity, TokenVersion, stamps
+from jwt_sessions.models import Credential, RevokedSession, Session, SessionPolicy, TenantActivity, TokenVersion
 from jwt_sessions.sessions import end_all
-from jwt_sessions.sessions.verdict import auth_hash, fallback_auth_hashes
+from jwt_sessions.verdict.password import auth_hash, fallback_auth_hashes
 
 # The senders are not named: a user may be saved through a proxy model.
 
@@ -41,14 +41,14 @@ def notice_rehash(instance: models.Model, using: str, **kwargs: Any) -> None:
 
 # Deletions are heard of these models alone: what nobody listens to Django deletes without loading it, in all of the
 # project. With a user go the sessions and the personal credentials.
-@receiver(post_save, dispatch_uid="jwt_sessions.renew_stamps")
-@receiver(post_delete, sender=Session, dispatch_uid="jwt_sessions.renew_stamps")
-@receiver(post_delete, sender=TokenVersion, dispatch_uid="jwt_sessions.renew_stamps")
-@receiver(post_delete, sender=Credential, dispatch_uid="jwt_sessions.renew_stamps")
-@receiver(post_delete, sender=SessionPolicy, dispatch_uid="jwt_sessions.renew_stamps")
-def renew_stamps(instance: models.Model, using: str, **kwargs: Any) -> None:
+@receiver(post_save, dispatch_uid="jwt_sessions.invalidate_verdicts")
+@receiver(post_delete, sender=Session, dispatch_uid="jwt_sessions.invalidate_verdicts")
+@receiver(post_delete, sender=TokenVersion, dispatch_uid="jwt_sessions.invalidate_verdicts")
+@receiver(post_delete, sender=Credential, dispatch_uid="jwt_sessions.invalidate_verdicts")
+@receiver(post_delete, sender=SessionPolicy, dispatch_uid="jwt_sessions.invalidate_verdicts")
+def invalidate_verdicts(instance: models.Model, using: str, **kwargs: Any) -> None:
     """
-    Let verdicts in the cache be forgotten when what they hang on is saved or deleted (``SESSION_CHECK="cache"``).
+    Invalidate cached verdicts when what they depend on is saved or deleted (``SESSION_CHECK="cache"``).
 
     First of those that hear of a saved user, as it is stored whatever the others raise.
     """
@@ -57,15 +57,15 @@ def renew_stamps(instance: models.Model, using: str, **kwargs: Any) -> None:
     # As the database has it: a key may have been given as text.
     key = instance._meta.pk.to_python(instance.pk)
     if isinstance(instance, (get_user_model(), TokenVersion)):
-        stamps.renew([stamps.user_stamp(key)], using)
+        cache_tags.invalidate([cache_tags.user_tag(key)], using)
     elif isinstance(instance, Session):
-        stamps.renew([stamps.session_stamp(key)], using)
+        cache_tags.invalidate([cache_tags.session_tag(key)], using)
     elif isinstance(instance, TenantActivity):
-        stamps.renew([stamps.session_stamp(instance.session_id)], using)
+        cache_tags.invalidate([cache_tags.session_tag(instance.session_id)], using)
     elif isinstance(instance, Credential):
-        stamps.renew([stamps.credential_stamp(key)], using)
+        cache_tags.invalidate([cache_tags.credential_tag(key)], using)
     else:
-        stamps.renew([stamps.POLICIES], using)
+        cache_tags.invalidate([cache_tags.POLICIES], using)
 
 
 @receiver(post_save, dispatch_uid="jwt_sessions.follow_rehash")

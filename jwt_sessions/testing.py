@@ -18,13 +18,11 @@ from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from jwt_sessions import sessions
+from jwt_sessions import login, sessions
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import Session
-from jwt_sessions.models.lookup import Found, find
-from jwt_sessions.policies import deadlines
-from jwt_sessions.sessions.verdict import verdict
 from jwt_sessions.types import TokenPair
+from jwt_sessions.verdict.session import SessionState, find
 
 if TYPE_CHECKING:
     from unittest.mock import _patch
@@ -106,7 +104,7 @@ class SessionClient(APIClient):
         To see what the tokens of an ended session get, end it with :func:`jwt_sessions.sessions.end` instead.
         """
         pair, self._pair = self.pair, None
-        return sessions.sign_out(pair.access_token, request=self._request_of_device())
+        return login.sign_out(pair.access_token, request=self._request_of_device())
 
     def logout(self) -> None:
         """Forget all credentials, as REST framework's client does. The session lives on."""
@@ -208,10 +206,10 @@ def assert_live_sessions(user: AbstractBaseUser, count: int) -> None:
         user: Whose sessions.
         count: How many are to live.
     """
-    living = sessions.live_sessions(user, timezone.now())
-    if len(living) != count:
-        shown = "".join(f"\n  {each.pk} {each.device_name or each.device_info}".rstrip() for each in living)
-        raise AssertionError(f"{user} has {len(living)} living sessions, not {count}.{shown}")
+    shown = [found.session for found in sessions.live_sessions(user, timezone.now())]
+    if len(shown) != count:
+        lines = "".join(f"\n  {each.pk} {each.device_name or each.device_info}".rstrip() for each in shown)
+        raise AssertionError(f"{user} has {len(shown)} living sessions, not {count}.{lines}")
 
 
 def _checked(moment: datetime) -> datetime:
@@ -221,23 +219,23 @@ def _checked(moment: datetime) -> datetime:
     return moment
 
 
-def _found(session: Session | UUID) -> tuple[Found | None, UUID]:
+def _found(session: Session | UUID) -> tuple[SessionState | None, UUID]:
     session_id = session.pk if isinstance(session, Session) else session
     return find(session_id), session_id
 
 
-def _reason(found: Found) -> EndReason | None:
-    return verdict(found.session, found.jwt_version, found.policy(), timezone.now())
+def _reason(found: SessionState) -> EndReason | None:
+    return found.verdict(timezone.now())
 
 
-def _ended(found: Found, reason: EndReason) -> str:
+def _ended(found: SessionState, reason: EndReason) -> str:
     at = found.session.ended_at
     written = f"at {at.isoformat()}" if at is not None else "which the next request will write"
     return f"it ended by {reason.value!r}, {written}"
 
 
-def _until(found: Found) -> str:
-    coming = deadlines(found.session, found.policy()).next
+def _until(found: SessionState) -> str:
+    coming = found.deadlines().next
     if coming is None:
         return " and has no deadline"
     now = timezone.now().isoformat()

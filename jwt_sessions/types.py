@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -38,10 +38,17 @@ class ClientInfo:
         return f"{self.browser}{DEVICE_JOINT}{self.system}" if self.system else self.browser
 
 
-def device_families(device: str) -> tuple[str, str]:
+class DeviceFamilies(NamedTuple):
+    """Families of a browser and of an operating system; empty where unknown."""
+
+    browser: str
+    system: str
+
+
+def device_families(device: str) -> DeviceFamilies:
     """The browser and the system in what :attr:`ClientInfo.device` made."""
     browser, _, system = device.partition(DEVICE_JOINT)
-    return browser, system
+    return DeviceFamilies(browser, system)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,8 @@ class TokenPair:
     tenant: str | None = None
     omitted: tuple[str, ...] = ()
 
+    token_type: ClassVar[str] = "Bearer"  # noqa: S105
+
     @property
     def refresh_in(self) -> int:
         """When a keep-alive timer should refresh: 80 % of ``expires_in``, whole seconds, at least one."""
@@ -156,3 +165,5 @@ class CredentialToken:
     credential: Credential
     tenant: str | None = None
     omitted: tuple[str, ...] = ()
+
+    token_type: ClassVar[str] = "Bearer"  # noqa: S105

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials, sessions
 from jwt_sessions.models import Credential
 from tests.factories import UserFactory
 
 
 def revoke(service):
-    assert sessions.revoke_credential(service.credential)
+    assert credentials.revoke_credential(service.credential)
 
 
 def delete(service):

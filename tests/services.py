@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials
 from jwt_sessions.models import Credential
 
 
@@ -24,7 +24,7 @@ class Service:
     """The holder of one credential. ``access_token`` is the last that it got."""
 
     def __init__(self, **parameters: Any) -> None:
-        new = sessions.create_credential(**{"name": "A service", **parameters})
+        new = credentials.create_credential(**{"name": "A service", **parameters})
         self.client_id, self.secret = str(new.credential.pk), new.client_secret
         self.http = Client()
         self.access_token = ""

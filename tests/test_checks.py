@@ -133,13 +133,20 @@ def test_an_exchange_without_simplejwt_is_an_error(monkeypatch):
     assert ids({"EXCHANGE_SIMPLEJWT_TOKENS": False}) == []
 
 
-@pytest.mark.parametrize("key", ["ISUER", "issuer", "", 1, None, ("ISSUER",)])
-def test_an_unknown_key_is_an_error_that_lists_the_keys(key):
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        *(("ISUER", "ISSUER?"), ("issuer", "ISSUER?"), ("AUDIENCE", "AUDIENCES?"), ("IDLE-TIMEOUT", "IDLE_TIMEOUT?")),
+        *(("", "AUDIENCES"), (1, "AUDIENCES"), (None, "AUDIENCES"), ("COLOUR", "AUDIENCES")),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_one_meant_or_all(key, hint):
     (message,) = messages({key: CANARY})
     assert message.id == "jwt_sessions.E002"
     assert message.obj == str(key)
     assert repr(key) in message.msg
-    assert "AUDIENCES" in message.hint
+    assert hint in message.hint
+    assert message.hint.startswith("Did you mean") == hint.endswith("?")
     assert CANARY not in str(message)
 
 

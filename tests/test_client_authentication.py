@@ -14,10 +14,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials
+from jwt_sessions.credentials import clients
 from jwt_sessions.exceptions import InvalidClient
 from jwt_sessions.models import Credential, RefreshToken, Session
-from jwt_sessions.sessions import credentials
 from jwt_sessions.types import ClientSecret
 from tests.clients import Device
 from tests.factories import PASSWORD
@@ -140,7 +140,7 @@ def test_attack_whatever_is_wrong_gets_the_same_answer(service, door):
 
 
 def revoke(credential):
-    sessions.revoke_credential(credential)
+    credentials.revoke_credential(credential)
 
 
 def expire(credential):
@@ -292,12 +292,12 @@ def compared(monkeypatch):
         pairs.append((left, right))
         return compare(left, right)
 
-    monkeypatch.setattr(credentials.hmac, "compare_digest", spy)
+    monkeypatch.setattr(clients.hmac, "compare_digest", spy)
     return pairs
 
 
 def present(rf, client_id, secret):
-    sessions.authenticate_client(ClientSecret(client_id, secret), request=rf.post("/"))
+    credentials.authenticate_client(ClientSecret(client_id, secret), request=rf.post("/"))
 
 
 def test_hashes_are_compared_in_constant_time_also_for_an_unknown_client(rf, service, compared):
@@ -323,7 +323,7 @@ def test_an_unknown_client_costs_the_same_statement_as_a_known_one(rf, service):
 
 
 def test_attack_no_secret_matches_a_hash_of_zeros(rf, service, monkeypatch):
-    monkeypatch.setattr(credentials, "_digest", lambda secret: bytes(32))
+    monkeypatch.setattr(clients, "secret_digest", lambda secret: bytes(32))
     with pytest.raises(InvalidClient):
         present(rf, str(uuid4()), "whatever")
 
@@ -336,7 +336,7 @@ def test_the_secret_is_stored_as_a_hash_alone_and_shows_in_no_repr(service):
     assert service.secret not in repr(row)
     assert len(bytes(row["secret_hash"])) == 32
     shown = ClientSecret(service.client_id, service.secret)
-    new = sessions.create_credential(name="Another")
+    new = credentials.create_credential(name="Another")
     assert service.secret not in repr(shown) + repr(service.credential) + str(service.credential)
     assert new.client_secret not in repr(new)
     assert new.client_secret.startswith("jcs_")

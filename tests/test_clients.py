@@ -25,8 +25,8 @@ from oauthlib.oauth2 import BackendApplicationClient, InvalidClientError, Invali
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
-from jwt_sessions import sessions
-from jwt_sessions.sessions.credentials import NewCredential
+from jwt_sessions import credentials, sessions
+from jwt_sessions.credentials import NewCredential
 from tests.effort import rounds
 from tests.factories import PASSWORD
 from tests.served import Served, assert_one_living_session
@@ -39,7 +39,7 @@ BOTH_WAYS = ["client_secret_basic", "client_secret_post"]
 @pytest.fixture
 def service(user) -> NewCredential:
     """A credential of another service, which may introspect."""
-    return sessions.create_credential(name="service", may_introspect=True)
+    return credentials.create_credential(name="service", may_introspect=True)
 
 
 def client_of(credential: NewCredential) -> dict[str, str]:

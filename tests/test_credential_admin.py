@@ -17,7 +17,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from example_project.accounts.models import User
-from jwt_sessions import sessions
+from jwt_sessions import credentials, sessions
 from jwt_sessions.models import Credential
 from tests.factories import UserFactory
 from tests.services import Service
@@ -230,10 +230,12 @@ def expired(new: sessions.NewCredential) -> sessions.NewCredential:
 def four(user, jwt_settings):
     jwt_settings(AUDIENCES=["api", "reports"])
     return {
-        "Living": sessions.create_credential(name="Living", user=user, expires_at=timezone.now() + timedelta(days=1)),
-        "Revoked": sessions.create_credential(name="Revoked", tenant="acme"),
-        "Expired": expired(sessions.create_credential(name="Expired")),
-        "Gateway": sessions.create_credential(name="Gateway", may_introspect=True, audience="reports"),
+        "Living": credentials.create_credential(
+            name="Living", user=user, expires_at=timezone.now() + timedelta(days=1)
+        ),
+        "Revoked": credentials.create_credential(name="Revoked", tenant="acme"),
+        "Expired": expired(credentials.create_credential(name="Expired")),
+        "Gateway": credentials.create_credential(name="Gateway", may_introspect=True, audience="reports"),
     }
 
 
@@ -255,7 +257,7 @@ def four(user, jwt_settings):
     ],
 )
 def test_credentials_are_filtered_and_searched(admin, four, query, expected):
-    sessions.revoke_credential(four["Revoked"].credential)
+    credentials.revoke_credential(four["Revoked"].credential)
     assert listed(admin, **query) == expected
 
 
@@ -264,7 +266,7 @@ def test_a_credential_is_found_by_its_client_id(admin, four):
 
 
 def test_the_list_says_what_state_each_is_in(admin, four):
-    sessions.revoke_credential(four["Revoked"].credential)
+    credentials.revoke_credential(four["Revoked"].credential)
     owner = UserFactory()
     Service(name="Orphan", user=owner)
     User.objects.filter(pk=owner.pk).update(is_active=False)
@@ -352,7 +354,7 @@ def test_saving_does_not_undo_who_revoked_meanwhile(admin, monkeypatch):
     save = Credential.save
 
     def slow(credential, **kwargs):
-        sessions.revoke_credential(service.credential)
+        credentials.revoke_credential(service.credential)
         save(credential, **kwargs)
 
     monkeypatch.setattr(Credential, "save", slow)

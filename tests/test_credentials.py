@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from jwt_sessions import sessions, signals
+from jwt_sessions import credentials, sessions, signals
 from jwt_sessions.authentication import JWTSessionAuthentication
 from jwt_sessions.exceptions import InvalidCredentials, InvalidTarget, IssueDenied, TenantForbidden
 from jwt_sessions.models import Credential, SessionPolicy
@@ -86,8 +86,8 @@ def raised(error):
 
 
 def test_a_credential_of_a_user_is_personal_and_one_of_nobody_is_for_an_api(clock, user):
-    personal = sessions.create_credential(name="CI", user=user).credential
-    api = sessions.create_credential(name="Importer").credential
+    personal = credentials.create_credential(name="CI", user=user).credential
+    api = credentials.create_credential(name="Importer").credential
     assert (personal.kind, personal.user, api.kind, api.user) == ("personal", user, "api", None)
     for credential in (personal, api):
         credential.refresh_from_db()
@@ -100,13 +100,13 @@ def test_a_credential_of_a_user_is_personal_and_one_of_nobody_is_for_an_api(cloc
 
 def test_a_credential_is_made_for_audiences_that_are_issued_and_tenants_that_accepted_the_owner(user, memberships):
     with pytest.raises(InvalidTarget):
-        sessions.create_credential(name="CI", audience="elsewhere")
+        credentials.create_credential(name="CI", audience="elsewhere")
     with pytest.raises(TenantForbidden):
-        sessions.create_credential(name="CI", user=user, tenant="initech")
+        credentials.create_credential(name="CI", user=user, tenant="initech")
     assert not Credential.objects.exists()
-    assert sessions.create_credential(name="CI", user=user, tenant="acme").credential.tenant == "acme"
+    assert credentials.create_credential(name="CI", user=user, tenant="acme").credential.tenant == "acme"
     # An API credential belongs to a tenant because an administrator says so.
-    assert sessions.create_credential(name="CI", tenant="initech").credential.tenant == "initech"
+    assert credentials.create_credential(name="CI", tenant="initech").credential.tenant == "initech"
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_a_credential_is_made_for_audiences_that_are_issued_and_tenants_that_acc
 )
 def test_a_value_that_the_model_does_not_take_makes_no_credential(db, wrong):
     with pytest.raises(ValidationError) as raised:
-        sessions.create_credential(**{"name": "A service", **wrong})
+        credentials.create_credential(**{"name": "A service", **wrong})
     assert list(raised.value.message_dict) == list(wrong)
     assert not Credential.objects.exists()
 
 
 def test_a_user_who_is_not_active_gets_no_credential(db):
     with pytest.raises(InvalidCredentials):
-        sessions.create_credential(name="A service", user=UserFactory(is_active=False))
+        credentials.create_credential(name="A service", user=UserFactory(is_active=False))
     assert not Credential.objects.exists()
 
 
@@ -386,10 +386,10 @@ def test_a_credential_works_again_when_its_owner_is_active_again(personal):
 
 def test_a_credential_is_revoked_once(api, caplog):
     credential = api.credential
-    assert sessions.revoke_credential(credential) is True
+    assert credentials.revoke_credential(credential) is True
     moment = api.credential.revoked_at
     assert credential.revoked_at == moment
-    assert sessions.revoke_credential(credential) is False
+    assert credentials.revoke_credential(credential) is False
     assert api.credential.revoked_at == moment
 
 
@@ -568,7 +568,7 @@ def test_a_user_makes_uses_lists_and_revokes_a_credential(clock, device, user):
         "kind": "personal",
         "name": "CI",
         "audience": "api",
-        "tenant": None,
+        "tenantId": None,
         "created_at": "2026-03-01T12:00:00Z",
         "expires_at": "2026-05-30T12:00:00Z",
         "last_used_at": None,
@@ -597,8 +597,8 @@ def test_the_newest_stands_first(device):
 
 def test_a_user_makes_a_credential_for_an_audience_and_a_tenant(device, memberships, jwt_settings):
     jwt_settings(AUDIENCES=["api", "reports"])
-    made = make(device, audience="reports", tenant="acme").json()
-    assert (made["audience"], made["tenant"]) == ("reports", "acme")
+    made = make(device, audience="reports", tenantId="acme").json()
+    assert (made["audience"], made["tenantId"]) == ("reports", "acme")
 
 
 @pytest.mark.parametrize(
@@ -612,7 +612,7 @@ def test_a_user_makes_a_credential_for_an_audience_and_a_tenant(device, membersh
         ({"name": {}}, "name"),
         ({"audience": "elsewhere"}, "audience"),
         ({"audience": ""}, "audience"),
-        ({"tenant": "t" * 256}, "tenant"),
+        ({"tenantId": "t" * 256}, "tenantId"),
         ({"expires_at": "2026-03-01T12:00:00Z"}, "expires_at"),
         ({"expires_at": "0001-01-01T00:00:00Z"}, "expires_at"),
         ({"expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
@@ -637,7 +637,7 @@ def test_a_name_is_needed(device):
 
 
 def test_attack_a_credential_for_a_foreign_tenant(device, memberships):
-    response = make(device, tenant="initech")
+    response = make(device, tenantId="initech")
     assert (response.status_code, response.json()["code"]) == (403, "TENANT_FORBIDDEN")
     assert not Credential.objects.exists()
 
@@ -673,7 +673,7 @@ def test_who_is_not_signed_in_sees_no_credentials(client):
 @pytest.mark.parametrize("claims", [["plan"], {"sub": "somebody"}, {"at": object()}])
 def test_claims_that_could_not_be_issued_make_no_credential(db, claims):
     with pytest.raises(ValidationError):
-        sessions.create_credential(name="A service", claims=claims)
+        credentials.create_credential(name="A service", claims=claims)
     assert not Credential.objects.exists()
 
 

@@ -30,11 +30,11 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from example_project.accounts.models import Tenant, User
-from jwt_sessions import sessions, signals
+from jwt_sessions import login, sessions, signals
 from jwt_sessions.exceptions import InvalidToken, IssueDenied
+from jwt_sessions.login import simplejwt as simplejwt_rules
 from jwt_sessions.models import ExchangedToken, Session
-from jwt_sessions.sessions import simplejwt as simplejwt_rules
-from jwt_sessions.sessions.purge import purge
+from jwt_sessions.sessions import purge
 from tests.clients import CHROME, Device
 from tests.factories import PASSWORD, UserFactory
 
@@ -182,7 +182,7 @@ def test_without_time_zones_a_session_counts_from_the_same_moment(user, clock, s
     settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Tokyo"
     token = RefreshToken.for_user(user)
     clock.shift(HOUR)
-    pair = sessions.exchange_token(str(token))
+    pair = login.exchange_token(str(token))
     assert pair.session.created_at == timezone.now() - HOUR
     assert ExchangedToken.objects.get().expires_at == timezone.now() + 23 * HOUR
 
@@ -302,10 +302,10 @@ def test_a_refused_session_leaves_the_token_unused(user, jwt_settings):
 
 def test_an_exchange_inside_a_transaction_of_the_caller_spoils_nothing_when_it_is_refused(user):
     token = str(RefreshToken.for_user(user))
-    sessions.exchange_token(token)
+    login.exchange_token(token)
     with transaction.atomic():
         with pytest.raises(InvalidToken):
-            sessions.exchange_token(token)
+            login.exchange_token(token)
         UserFactory()
     assert User.objects.count() == 2
 
@@ -321,7 +321,7 @@ def test_of_racing_exchanges_one_wins(jwt_settings, limit):
         def race(_number: int, token: str = token, barrier: threading.Barrier = barrier) -> str:
             barrier.wait()
             try:
-                return str(sessions.exchange_token(token).session.pk)
+                return str(login.exchange_token(token).session.pk)
             except InvalidToken as error:
                 return error.code
             finally:
@@ -553,7 +553,7 @@ def test_an_exchange_costs_two_statements_more_than_a_start(user, django_assert_
     token = str(RefreshToken.for_user(user))
     # The user; account and memberships; the transaction: begin, exchanged token, session, refresh token, end.
     with django_assert_num_queries(8):
-        sessions.exchange_token(token)
+        login.exchange_token(token)
 
 
 def test_the_row_is_purged_when_the_token_would_have_expired_anyway(user, clock, simplejwt):

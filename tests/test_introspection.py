@@ -12,10 +12,10 @@ from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials, sessions
 from jwt_sessions.models import Credential, RefreshToken, Session, TenantActivity, TokenVersion
 from jwt_sessions.tokens import access
-from jwt_sessions.tokens import refresh as refresh_tokens
+from jwt_sessions.tokens import opaque as refresh_tokens
 from tests.clients import Device
 from tests.effort import rounds
 from tests.factories import UserFactory
@@ -213,7 +213,7 @@ def test_the_token_of_a_dead_credential_is_inactive(user, service, owned, end):
     assert_active(service, other.access_token)
     row = other.credential
     {
-        "revoke": lambda: sessions.revoke_credential(row),
+        "revoke": lambda: credentials.revoke_credential(row),
         "expire": lambda: Credential.objects.filter(pk=row.pk).update(expires_at=timezone.now()),
         "delete": row.delete,
         "deactivate": lambda: type(user).objects.update(is_active=False),

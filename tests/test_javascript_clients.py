@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials
 from jwt_sessions.tokens import material
 from tests.factories import PASSWORD
 from tests.served import Served
@@ -69,7 +69,7 @@ def served(server: Served, user, jwt_settings, algorithm) -> dict[str, Any]:
     kinds = [algorithm, *(kind for kind in ("ES256", "RS256", "EdDSA") if kind[:2] != algorithm[:2])]
     signing_keys = [material.generate(kind, 2048) for kind in kinds]
     jwt_settings(ALGORITHM=algorithm, SIGNING_KEYS=signing_keys, REUSE_GRACE_PERIOD=GRACE)
-    new = sessions.create_credential(name="service", may_introspect=True)
+    new = credentials.create_credential(name="service", may_introspect=True)
     return {
         "issuer": server.issuer,
         "audience": "api",

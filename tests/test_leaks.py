@@ -27,17 +27,19 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
-from jwt_sessions import conf, rotation, sessions, signals
+from jwt_sessions import conf, credentials, sessions, signals
 from jwt_sessions.admin.issuing import Issued
 from jwt_sessions.api.serializers import LoginSerializer
+from jwt_sessions.credentials import creation
 from jwt_sessions.exceptions import InvalidToken, IssueDenied, JWTSessionsError
 from jwt_sessions.models import Credential, RefreshToken, Session, TokenVersion
-from jwt_sessions.models.lookup import find, find_credential
-from jwt_sessions.sessions import credentials
 from jwt_sessions.tokens import access, keys
-from jwt_sessions.tokens import refresh as refresh_tokens
-from jwt_sessions.tokens.refresh import OpaqueToken
+from jwt_sessions.tokens import opaque as refresh_tokens
+from jwt_sessions.tokens.opaque import OpaqueToken
 from jwt_sessions.types import ClientSecret
+from jwt_sessions.verdict import rotation
+from jwt_sessions.verdict.credential import find_credential
+from jwt_sessions.verdict.session import find
 from tests.clients import Device
 from tests.effort import THOROUGH
 from tests.factories import PASSWORD, UserFactory
@@ -214,7 +216,7 @@ def live_with_credentials(phone: PlantingDevice, canaries: Canaries) -> Iterator
     yield phone.post("credential-list", {"name": "x", "client_secret": own["client_secret"]}, **phone.bearer)
     yield service.post("revoke", {"token": service.access_token})
     for each in (service, owned):
-        sessions.revoke_credential(each.credential)
+        credentials.revoke_credential(each.credential)
         yield each.call()
         yield each.exchange()
 
@@ -281,10 +283,10 @@ def test_no_secret_in_the_repr_of_any_object_of_the_package(user, canaries):
         canaries.plant(refresh_token=each.refresh_token, access_token=each.access_token)
     now, opaque = timezone.now(), refresh_tokens.parse(pair.refresh_token)
     found = find(pair.session.pk, with_token=True)
-    new = sessions.create_credential(name="CI", user=user)
+    new = credentials.create_credential(name="CI", user=user)
     canaries.plant(client_secret=new.client_secret)
     presented = ClientSecret(str(new.credential.pk), new.client_secret)
-    exchanged = sessions.exchange_credential(presented, request=RequestFactory().post("/"))
+    exchanged = credentials.exchange_credential(presented, request=RequestFactory().post("/"))
     canaries.plant(access_token=exchanged.access_token)
     serializer = LoginSerializer(data={"email": user.email, "password": PASSWORD})
     assert serializer.is_valid()
@@ -324,8 +326,8 @@ def test_no_secret_in_the_repr_of_any_object_of_the_package(user, canaries):
     kinds = {type(each).__name__ for each in objects.values()}
     assert kinds >= {
         *("TokenPair", "OpaqueToken", "Draft", "Key", "KeyRing", "Settings", "VerifiedToken", "LoginSerializer"),
-        *("Session", "RefreshToken", "TokenVersion", "Found", "Current", "Previous", "InvalidToken"),
-        *("Credential", "NewCredential", "ClientSecret", "CredentialToken", "FoundCredential", "Issued"),
+        *("Session", "RefreshToken", "TokenVersion", "SessionState", "Current", "Previous", "InvalidToken"),
+        *("Credential", "NewCredential", "ClientSecret", "CredentialToken", "CredentialState", "Issued"),
     }
     for each in objects.values():
         shown = f"{each!r} {each!s} {getattr(each, '__cause__', None)!r}"
@@ -540,7 +542,7 @@ def test_no_secret_in_the_report_of_an_error_while_the_admin_makes_a_credential(
 ):  # fmt: skip
     secret = secrets.token_urlsafe(32)
     canaries.plant(client_secret=secret)
-    monkeypatch.setattr(credentials.secrets, "token_urlsafe", lambda size: secret)
+    monkeypatch.setattr(creation.secrets, "token_urlsafe", lambda size: secret)
 
     def break_down(**kwargs):
         raise ValueError("a receiver broke")

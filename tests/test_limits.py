@@ -13,7 +13,7 @@ from django.utils import timezone
 from jwt_sessions import sessions, signals
 from jwt_sessions.exceptions import SessionLimit
 from jwt_sessions.models import RefreshToken, Session, SessionPolicy
-from jwt_sessions.sessions.end import live_sessions
+from jwt_sessions.sessions import live_sessions
 from tests.clients import Device
 from tests.factories import PASSWORD, UserFactory
 

@@ -10,7 +10,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.test import Client
 from django.urls import reverse
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials
 from jwt_sessions.models import Session
 from jwt_sessions.sessions import end
 from tests.clients import Device
@@ -193,7 +193,7 @@ def test_a_sign_out_with_nothing_at_all_is_fine(db):
 
 
 def test_a_client_that_authenticates_to_revoke_has_to_do_so_rightly(device):
-    new = sessions.create_credential(name="A client")
+    new = credentials.create_credential(name="A client")
     wrong = {"client_id": str(new.credential.pk), "client_secret": "wrong"}
     refused = device.post("revoke", {"token": device.tokens["refresh_token"], **wrong})
     assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
@@ -204,7 +204,7 @@ def test_a_client_that_authenticates_to_revoke_has_to_do_so_rightly(device):
 
 
 def test_the_token_of_a_credential_cannot_be_revoked_by_itself(device):
-    new = sessions.create_credential(name="A client", user=device.user)
+    new = credentials.create_credential(name="A client", user=device.user)
     client = {"client_id": str(new.credential.pk), "client_secret": new.client_secret}
     token = device.post("token", {"grant_type": "client_credentials", **client}).json()["access_token"]
     refused = device.post("revoke", {"token": token})

@@ -21,11 +21,11 @@ from django.views.debug import ExceptionReporter
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials, sessions
+from jwt_sessions.credentials import create_credential, exchange_credential
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.middleware import JWTSessionMiddleware
 from jwt_sessions.models import Session
-from jwt_sessions.sessions.credentials import create_credential, exchange_credential
 from jwt_sessions.types import ClientSecret
 from tests.documentation import ROOT, python_blocks
 from tests.factories import UserFactory
@@ -465,7 +465,7 @@ def change_address(settings):
 
 
 def test_a_token_of_an_api_credential_has_no_address_to_change(change_address, db):
-    new = sessions.create_credential(name="A service")
+    new = credentials.create_credential(name="A service")
     secret = ClientSecret(str(new.credential.client_id), new.client_secret)
     token = exchange_credential(secret, request=RequestFactory().post("/")).access_token
     client = Client(enforce_csrf_checks=True)

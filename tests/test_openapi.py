@@ -28,10 +28,10 @@ from werkzeug.test import Client, TestResponse
 
 from example_project.accounts.models import User
 from example_project.wsgi import application
-from jwt_sessions import exceptions, sessions, urls, well_known
-from jwt_sessions.api.errors import SHAPES
+from jwt_sessions import credentials, exceptions, sessions, urls, well_known
 from jwt_sessions.api.tokens import LoginView
 from jwt_sessions.exceptions import EndReason
+from jwt_sessions.http.errors import SHAPES
 from jwt_sessions.models import SessionPolicy
 from jwt_sessions.openapi.extensions import EndpointExtension
 from jwt_sessions.openapi.operations import OPERATIONS
@@ -122,7 +122,7 @@ def basic(client: ClientSecret) -> dict[str, str]:
 
 
 def credential_of(user: User) -> ClientSecret:
-    new = sessions.create_credential(name="A service", user=user, may_introspect=True)
+    new = credentials.create_credential(name="A service", user=user, may_introspect=True)
     return ClientSecret(str(new.credential.pk), new.client_secret)
 
 

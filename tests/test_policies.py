@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jwt_sessions import conf
+from jwt_sessions.conf import LIMIT_ACTIONS
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.policies import Deadlines, Limit, Policy, PolicyBook, deadlines, environment, merge
 from tests.effort import rounds
@@ -23,6 +24,9 @@ FIELDS = (
     *("idle_timeout", "max_lifetime", "max_concurrent_sessions", "on_session_limit"),
     *("access_token_lifetime", "refresh_token_lifetime", "rotate_refresh_tokens"),
 )
+
+# What is stricter where it is not what is less.
+RANKS = {"on_session_limit": LIMIT_ACTIONS.index, "rotate_refresh_tokens": lambda rotates: not rotates}
 
 pure = settings(derandomize=True, database=None, deadline=None, max_examples=rounds(60))
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 3, 1), timezones=st.just(UTC))
@@ -40,10 +44,10 @@ def policies(source):
         idle_timeout=limits(durations, source),
         max_lifetime=limits(durations, source),
         max_concurrent_sessions=limits(st.integers(1, 4), source),
-        on_session_limit=limits(st.integers(0, 2), source),
+        on_session_limit=limits(st.sampled_from(LIMIT_ACTIONS), source),
         access_token_lifetime=limits(durations, source),
         refresh_token_lifetime=limits(durations, source),
-        rotate_refresh_tokens=limits(st.integers(0, 1), source),
+        rotate_refresh_tokens=limits(st.booleans(), source),
         excluded_claims=st.frozensets(st.sampled_from(["roles", "permissions", "name"])),
     )
 
@@ -106,7 +110,8 @@ def test_what_is_merged_is_as_strict_as_each_and_names_who_said_it(one, other):
         assert (strictest is None) == (not said)
         if strictest is not None:
             assert strictest in said
-            assert strictest.value == min(limit.value for limit in said)
+            rank = RANKS.get(name, lambda value: value)
+            assert rank(strictest.value) == min(rank(limit.value) for limit in said)
     assert merged.excluded_claims == one.excluded_claims | other.excluded_claims
 
 
@@ -224,5 +229,5 @@ def test_settings_are_a_policy_among_others(jwt_settings):
     assert policy.idle_timeout == Limit(MINUTE, "settings")
     assert not policy.rotates
     assert policy.limit_action == "end_least_active"
-    assert merge(policy, said(rotate_refresh_tokens=0)).rotates
-    assert merge(policy, said(on_session_limit=0)).limit_action == "refuse"
+    assert merge(policy, said(rotate_refresh_tokens=True)).rotates
+    assert merge(policy, said(on_session_limit="refuse")).limit_action == "refuse"

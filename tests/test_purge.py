@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 
 from example_project.accounts.models import User
 from jwt_sessions import sessions
+from jwt_sessions.database.uuid7 import uuid7
 from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.models import RefreshToken, Session, TenantActivity
 from jwt_sessions.models.session_policy import current_book
-from jwt_sessions.models.uuid7 import uuid7
-from jwt_sessions.sessions.purge import purge
-from jwt_sessions.sessions.verdict import auth_hash, verdict
+from jwt_sessions.sessions import purge
+from jwt_sessions.verdict.password import auth_hash
+from jwt_sessions.verdict.session import SessionState
 from tests.effort import rounds
 from tests.factories import UserFactory
 
@@ -272,7 +273,7 @@ def test_it_takes_exactly_what_the_verdict_calls_dead(user, jwt_settings, times,
             ended_at=now if ended else None,
             end_reason="logout" if ended else "",
         )
-        if verdict(session, 0, current_book().applying("api"), now) is None:
+        if SessionState(session, 0, None, current_book()).verdict(now) is None:
             living.add(session.pk)
     dry, real = list(purge(dry_run=True))[-1], list(purge())[-1]
     assert set(Session.objects.values_list("pk", flat=True)) == living
@@ -310,7 +311,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from jwt_sessions import sessions
 from jwt_sessions.models import Session
-from jwt_sessions.sessions.purge import purge
+from jwt_sessions.sessions import purge
 from strangers.models import Kept, Owned, Tagged
 
 call_command("migrate", run_syncdb=True, verbosity=0)

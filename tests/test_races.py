@@ -15,11 +15,11 @@ from django.test import Client
 from django.utils import timezone
 
 from example_project.accounts.models import User
-from jwt_sessions import sessions, signals
+from jwt_sessions import credentials, sessions, signals
 from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.models import RefreshToken, RevokedSession, Session, TokenVersion
 from jwt_sessions.models.session import SessionQuerySet
-from jwt_sessions.sessions.purge import purge
+from jwt_sessions.sessions import purge
 from jwt_sessions.types import TokenPair
 from tests.clients import Device
 from tests.crowd import Crowd, refused
@@ -393,7 +393,7 @@ def test_after_an_exchange_that_races_a_revocation_no_token_works(configured, jw
                 tokens.extend([answer.json()["access_token"]] if answer.status_code == 200 else [])
                 return answer.status_code
 
-            *statuses, revoked = crowd(*[exchange] * 3, lambda row=credential: sessions.revoke_credential(row))
+            *statuses, revoked = crowd(*[exchange] * 3, lambda row=credential: credentials.revoke_credential(row))
             assert revoked is True
             assert set(statuses) <= {200, 401}
             for token in tokens:
@@ -404,7 +404,7 @@ def test_of_racing_revocations_one_is_told(configured):
     with Crowd(8) as crowd:
         for _ in range(5):
             credential = Service().credential
-            assert sum(crowd(lambda row=credential: sessions.revoke_credential(row))) == 1
+            assert sum(crowd(lambda row=credential: credentials.revoke_credential(row))) == 1
 
 
 def test_racing_ends_note_a_session_once(configured):

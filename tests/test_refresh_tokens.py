@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.models import RefreshToken
-from jwt_sessions.tokens import refresh
+from jwt_sessions.tokens import opaque as refresh
 from jwt_sessions.tokens.keys import derived
 from tests.effort import rounds
 

@@ -13,7 +13,7 @@ from example_project.accounts.models import User
 from jwt_sessions import sessions
 from jwt_sessions.exceptions import ExpiredToken
 from jwt_sessions.models import RevokedSession, Session
-from jwt_sessions.sessions.purge import purge
+from jwt_sessions.sessions import purge
 from jwt_sessions.tokens import access
 from tests.clients import Device
 from tests.factories import PASSWORD, UserFactory

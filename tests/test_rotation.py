@@ -15,7 +15,7 @@ from example_project.accounts.models import User
 from jwt_sessions import sessions, signals
 from jwt_sessions.exceptions import InvalidToken, IssueDenied, IssueFailed, JWTSessionsError, SessionEnded
 from jwt_sessions.models import RefreshToken, Session
-from jwt_sessions.tokens import refresh as opaque
+from jwt_sessions.tokens import opaque
 from jwt_sessions.types import TokenPair
 from tests.clients import Device
 from tests.factories import UserFactory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from example_project.accounts.models import Membership, User
-from jwt_sessions import conf, sessions
+from jwt_sessions import cache_tags, conf, credentials, sessions
 from jwt_sessions.models import (
     Credential,
     RefreshToken,
@@ -30,14 +29,16 @@ from jwt_sessions.models import (
     SessionPolicy,
     TenantActivity,
     TokenVersion,
-    stamps,
 )
-from jwt_sessions.models.lookup import find, find_credential
 from jwt_sessions.models.session import SessionQuerySet
-from jwt_sessions.sessions import remembered
-from jwt_sessions.sessions.remembered import RememberedVerdict, VerdictCache
-from jwt_sessions.sessions.verdict import auth_hash
+from jwt_sessions.sessions import authorization
 from jwt_sessions.tokens import access
+from jwt_sessions.verdict import cache as verdict_cache
+from jwt_sessions.verdict import token as verdict_of_token
+from jwt_sessions.verdict.cache import CachedVerdict, VerdictCache
+from jwt_sessions.verdict.credential import find_credential
+from jwt_sessions.verdict.password import auth_hash
+from jwt_sessions.verdict.session import find
 from tests.check_messages import CAREFUL, ids
 from tests.clients import Device
 from tests.credential_ends import OF_ALL, OF_OWNERS
@@ -87,8 +88,8 @@ def claims_of(caller: Any) -> dict[str, Any]:
 
 
 def keys_of(caller: Any) -> list[str]:
-    """The keys of a caller's verdict and of the stamps that it hangs on."""
-    return remembered._keys(claims_of(caller))
+    """The keys of a caller's verdict and of its tags."""
+    return verdict_cache._keys(claims_of(caller))
 
 
 def ended(way: Callable[..., Any], device: Device, jwt_settings: Any, clock: Any) -> None:
@@ -626,11 +627,11 @@ CHANGES = {
 
 
 def lost(caller: Any, *, verdict: bool = False) -> None:
-    """The cache drops the stamps of a token."""
-    stamps.session_cache().delete_many(keys_of(caller)[0 if verdict else 1 :])
+    """The cache drops the tags of a token."""
+    cache_tags.session_cache().delete_many(keys_of(caller)[0 if verdict else 1 :])
 
 
-@pytest.mark.parametrize("then", ["goes on", "loses the stamps", "loses all"])
+@pytest.mark.parametrize("then", ["goes on", "loses the tags", "loses all"])
 @pytest.mark.parametrize("before", ["cold", "warm"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_between_the_read_and_the_memory_of_it(clock, monkeypatch, device, change, before, then):
@@ -656,20 +657,19 @@ def test_a_change_between_the_read_and_the_memory_of_it(clock, monkeypatch, devi
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("owned", [None, True, False])
-def test_a_row_that_is_older_than_the_stamps_is_not_remembered(monkeypatch, owned):
+def test_a_row_that_is_older_than_the_tags_is_not_cached(monkeypatch, owned):
     """As a transaction at REPEATABLE READ sees it that began before the change."""
     user = UserFactory()
     if owned is None:
         caller: Any = Device(user).sign_in()
-        reader, name, found = "authorize", "find", find(Session.objects.get().pk)
+        reader, name, found = authorization, "find", find(Session.objects.get().pk)
         sessions.end_all(user, reason="logout")
     else:
         caller = Service(user=user if owned else None).exchanged()
-        reader, name, found = "verdict", "find_credential", find_credential(caller.credential.pk)
-        sessions.revoke_credential(caller.credential)
+        reader, name, found = verdict_of_token, "find_credential", find_credential(caller.credential.pk)
+        credentials.revoke_credential(caller.credential)
     with transaction.atomic(), monkeypatch.context() as patch:
-        # Packages have functions of these names.
-        patch.setattr(sys.modules[f"jwt_sessions.sessions.{reader}"], name, lambda *args, **kwargs: found)
+        patch.setattr(reader, name, lambda *args, **kwargs: found)
         assert told(caller) is None
     assert told(caller) is not None
 
@@ -754,7 +754,7 @@ def test_attack_an_end_whose_stamp_the_cache_has_lost_stays_an_end(clock, device
 
 
 def test_a_stamp_that_somebody_else_makes_meanwhile_is_not_taken_for_the_own(monkeypatch, device):
-    monkeypatch.setattr(stamps, "make", lambda key: None)
+    monkeypatch.setattr(cache_tags, "add_value", lambda key: None)
     with committed():
         device.call()
     lost(device)
@@ -859,12 +859,12 @@ def test_a_cache_that_is_not_there_is_no_error_for_clients(device, jwt_settings,
     assert told(device) == ("SESSION_ENDED", "logout")
 
 
-@pytest.mark.parametrize("rubbish", ["yes", 1, True, [], {"stamps": ()}, b"\x80", object, ("a", "b")], ids=repr)
-@pytest.mark.parametrize("where", ["verdict", "stamps"])
+@pytest.mark.parametrize("rubbish", ["yes", 1, True, [], {"tags": ()}, b"\x80", object, ("a", "b")], ids=repr)
+@pytest.mark.parametrize("where", ["verdict", "tags"])
 def test_rubbish_under_the_keys_is_no_yes(device, rubbish, where):
     warm(device)
     verdict, *others = keys_of(device)
-    stamps.session_cache().set_many(dict.fromkeys([verdict] if where == "verdict" else others, rubbish))
+    cache_tags.session_cache().set_many(dict.fromkeys([verdict] if where == "verdict" else others, rubbish))
     with committed():
         assert statements(device.call) == [READ]
     assert statements(device.call) == []
@@ -872,14 +872,14 @@ def test_rubbish_under_the_keys_is_no_yes(device, rubbish, where):
     assert told(device) == ("SESSION_ENDED", "logout")
 
 
-def test_attack_a_verdict_without_stamps_says_nothing(device):
+def test_attack_a_verdict_without_tags_says_nothing(device):
     warm(device)
     key, *others = keys_of(device)
-    known = stamps.session_cache().get(key)
+    known = cache_tags.session_cache().get(key)
     until = datetime(2100, 1, 1, tzinfo=UTC)
-    forged = RememberedVerdict((None,) * len(others), until, known.claims, (0, 9), (), known.user)
-    stamps.session_cache().delete_many(others)
-    stamps.session_cache().set(key, forged)
+    forged = CachedVerdict((None,) * len(others), until, known.claims, (0, 9), (), known.user)
+    cache_tags.session_cache().delete_many(others)
+    cache_tags.session_cache().set(key, forged)
     Session.objects.update(ended_at=timezone.now(), end_reason="logout")
     assert told(device) == ("SESSION_ENDED", "logout")
 
@@ -888,7 +888,7 @@ def test_no_secret_is_in_the_cache(user):
     device, service = warm(Device(user).sign_in()), warm(Service(user=user).exchanged())
     user = User.objects.get()
     kept = b"".join(
-        pickle.dumps((keys_of(each), stamps.session_cache().get_many(keys_of(each)))) for each in (device, service)
+        pickle.dumps((keys_of(each), cache_tags.session_cache().get_many(keys_of(each)))) for each in (device, service)
     )
     assert user.email.encode() in kept
     secrets = [user.password, user.get_session_auth_hash(), auth_hash(user), service.secret, service.access_token]
@@ -897,18 +897,18 @@ def test_no_secret_is_in_the_cache(user):
     for secret in secrets:
         data = secret.encode() if isinstance(secret, str) else bytes(secret)
         assert data not in kept
-    assert user.email not in repr(stamps.session_cache().get(keys_of(device)[0]))
+    assert user.email not in repr(cache_tags.session_cache().get(keys_of(device)[0]))
 
 
 def test_a_field_that_holds_more_than_its_value_is_not_remembered(user):
-    assert "email" in remembered._shown(user)
+    assert "email" in verdict_cache._shown(user)
     user.name = FieldFile(user, models.FileField(), "portrait.png")
-    assert "date_joined" in remembered._shown(user)
+    assert "date_joined" in verdict_cache._shown(user)
     user.date_joined = (date,)
-    shown = remembered._shown(user)
+    shown = verdict_cache._shown(user)
     assert not {"name", "date_joined", "password"}.intersection(shown)
     del user.email
-    assert "email" not in remembered._shown(user)
+    assert "email" not in verdict_cache._shown(user)
     assert user.password.encode() not in pickle.dumps(shown)
 
 
@@ -925,8 +925,8 @@ def test_who_saves_a_remembered_user_writes_back_no_right_that_was_taken_away(de
 
 def test_a_server_with_other_fields_or_keys_does_not_go_by_a_verdict(device, jwt_settings, settings):
     in_force = conf.current()
-    assert remembered._context(in_force, (b"1",), User) != remembered._context(in_force, (b"1",), Membership)
-    assert remembered._context(in_force, (b"1",), User) != remembered._context(in_force, (b"2",), User)
+    assert verdict_cache._context(in_force, (b"1",), User) != verdict_cache._context(in_force, (b"1",), Membership)
+    assert verdict_cache._context(in_force, (b"1",), User) != verdict_cache._context(in_force, (b"2",), User)
     jwt_settings(ALGORITHM="HS256", SIGNING_KEYS=["x" * 40])
     device = warm(Device(device.user).sign_in())
     settings.SECRET_KEY = "another " * 8

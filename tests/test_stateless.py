@@ -31,14 +31,14 @@ from rest_framework.views import APIView
 
 from jwt_sessions import conf, issuers
 from jwt_sessions.authentication import JWTStatelessAuthentication
+from jwt_sessions.conf.trusted_issuers import PARSERS, TrustedIssuer
+from jwt_sessions.credentials import create_credential
 from jwt_sessions.exceptions import ExpiredToken, InvalidToken, IssuerUnavailable, JWTSessionsError
 from jwt_sessions.issuers import documents, verification
 from jwt_sessions.permissions import RequireRecentLogin, RequireTenant
 from jwt_sessions.principal import Principal
-from jwt_sessions.sessions.credentials import create_credential
 from jwt_sessions.tokens import access, jwks
 from jwt_sessions.tokens.keys import ring
-from jwt_sessions.trusted_issuers import PARSERS, TrustedIssuer
 from tests.clients import Device
 from tests.elsewhere import ISSUER, NOW, Server, Signer, running
 

@@ -24,10 +24,12 @@ from jwt_sessions import sessions, signals
 from jwt_sessions.authentication import JWTSessionAuthentication
 from jwt_sessions.exceptions import EndReason, InvalidCredentials
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
+from jwt_sessions.models.session_policy import current_book
 from jwt_sessions.models.token_version import TokenVersionQuerySet
-from jwt_sessions.sessions.end import end_judged
-from jwt_sessions.sessions.verdict import auth_hash, fallback_auth_hashes
+from jwt_sessions.sessions.ending import end_found
 from jwt_sessions.tokens import access
+from jwt_sessions.verdict.password import auth_hash, fallback_auth_hashes
+from jwt_sessions.verdict.session import SessionState
 from tests.clients import Device
 from tests.effort import pairs
 from tests.factories import PASSWORD, UserFactory
@@ -173,8 +175,9 @@ def test_of_several_who_end_the_same_sessions_each_tells_of_its_own(device, ends
     Session.objects.filter(pk__in=[session.pk for session in both[:faster]]).update(
         ended_at=earlier, end_reason="logout"
     )
-    judged = [(session, None) for session in both]
-    assert end_judged(judged, EndReason.ENDED_BY_ADMIN, timezone.now()) == 2 - faster
+    now, book = timezone.now(), current_book()
+    found = [SessionState(session, 0, None, book) for session in both]
+    assert end_found(found, EndReason.ENDED_BY_ADMIN, now) == 2 - faster
     assert ends == [(session.pk, EndReason.ENDED_BY_ADMIN) for session in both[faster:]]
     assert Session.objects.filter(ended_at=earlier, end_reason="logout").count() == faster
 

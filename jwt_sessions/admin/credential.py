@@ -14,15 +14,21 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials, sessions
 from jwt_sessions.admin.fields import PlainJSONField
 from jwt_sessions.admin.filters import AudienceFilter, CredentialStateFilter
 from jwt_sessions.admin.issuing import Issued, IssuingAdmin, IssuingForm, hash_start
 from jwt_sessions.admin.times import localized
 from jwt_sessions.exceptions import JWTSessionsError
 from jwt_sessions.models import Credential
-from jwt_sessions.sessions.tenants import memberships
-from jwt_sessions.sessions.verdict import credential_lives
+from jwt_sessions.verdict.credential import state_of_credential
+
+STATES = {
+    "live": _("live"),
+    "revoked": _("revoked"),
+    "owner not active": _("owner not active"),
+    "expired": _("expired"),
+}
 
 
 class AddCredentialForm(IssuingForm):
@@ -35,7 +41,7 @@ class AddCredentialForm(IssuingForm):
         user, tenant = cleaned.get("user"), cleaned.get("tenant")
         if user is not None and tenant:
             try:
-                memberships(user, tenant)
+                sessions.accepted_tenants(user, tenant)
             except JWTSessionsError:
                 self.add_error("tenant", _("This user is not an accepted member of this tenant."))
         return cleaned
@@ -69,13 +75,7 @@ class CredentialAdmin(IssuingAdmin):
 
     @admin.display(description=_("state"))
     def state(self, credential: Credential) -> str:
-        if credential_lives(credential, timezone.now()):
-            return str(_("live"))
-        if credential.revoked_at is not None:
-            return str(_("revoked"))
-        if credential.user is not None and not credential.user.is_active:
-            return str(_("owner not active"))
-        return str(_("expired"))
+        return str(STATES[state_of_credential(credential, timezone.now())])
 
     @admin.display(description=_("secret hash"))
     def secret_hash_start(self, credential: Credential) -> str:
@@ -103,7 +103,7 @@ class CredentialAdmin(IssuingAdmin):
             # Only what was edited: whoever revokes or uses it meanwhile is not undone.
             obj.save(update_fields=self.changeable)
             return
-        new = sessions.create_credential(**{name: form.cleaned_data[name] for name in self.made_from})
+        new = credentials.create_credential(**{name: form.cleaned_data[name] for name in self.made_from})
         self.keep(obj, new.credential, new)
 
     def issued_page(self, request: HttpRequest, obj: Credential) -> dict[str, Any]:
@@ -122,6 +122,6 @@ class CredentialAdmin(IssuingAdmin):
 
     @admin.action(description=_("Revoke selected credentials: their access tokens end at once"), permissions=["change"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
-        revoked = sum(sessions.revoke_credential(credential) for credential in queryset)
+        revoked = sum(credentials.revoke_credential(credential) for credential in queryset)
         text = ngettext("%d credential revoked.", "%d credentials revoked.", revoked) % revoked
         self.message_user(request, text, messages.SUCCESS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +20,7 @@ from jwt_sessions.admin.filters import AudienceFilter, SessionStateFilter
 from jwt_sessions.admin.times import localized
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import RefreshToken, Session
-from jwt_sessions.policies import deadlines
-from jwt_sessions.sessions.end import jwt_version_of, policy_of
-from jwt_sessions.sessions.verdict import tenant_deadlines, verdict
+from jwt_sessions.verdict.session import readable_sessions, state_of
 
 
 class RefreshTokenInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -48,7 +47,6 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("user", "state", "device_shown", "ip_address", "audience", "created_at", "last_active_at")
     list_filter = (SessionStateFilter, AudienceFilter, "created_at", "last_active_at", "end_reason")
-    list_select_related = ("user__jwt_token_version",)
     ordering = ("-id",)
     # A second COUNT over all rows is not worth a number in a corner.
     show_full_result_count = False
@@ -84,7 +82,8 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return Session.objects.with_device_info().with_policies().order_by(*self.ordering)
+        sessions: QuerySet[Session] = readable_sessions()
+        return sessions.order_by(*self.ordering)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -102,16 +101,15 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("state"))
     def state(self, session: Session) -> str:
-        reason = verdict(session, jwt_version_of(session), policy_of(session), timezone.now())
+        reason = state_of(session).verdict(timezone.now())
         return str(_("live")) if reason is None else _("ended: %s") % reason.label
 
     @admin.display(description=_("deadlines"))
     def deadlines_shown(self, session: Session) -> str:
-        coming = sorted(deadlines(session, policy_of(session)), key=lambda deadline: deadline.at)
         first = format_html(" <strong>{}</strong>", _("– this comes first"))
         rows = (
             (localized(each.at), each.reason.label, _("set by"), each.source, "" if number else first)
-            for number, each in enumerate(coming)
+            for number, each in enumerate(state_of(session).deadlines())
         )
         return format_html_join("", "<div>{}: {} ({}: {}){}</div>", rows) or str(_("none"))
 
@@ -125,7 +123,7 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Until when a tenant is open on a session, and by whose word."""
         if active_at is None:
             return str(_("not used yet"))
-        idle = tenant_deadlines(session, active_at, policy_of(session, tenant)).idle
+        idle = replace(state_of(session), tenant_active_at=active_at).deadlines(tenant).idle
         if idle is None:
             return str(_("never idle"))
         text = _("idle since %(at)s (set by: %(source)s)")
@@ -135,7 +133,7 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.action(description=_("End selected sessions"), permissions=["end"])
     def end_selected(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
-        ended = sum(sessions.end(session, reason=EndReason.ENDED_BY_ADMIN) for session in queryset)
+        ended = sessions.end_many(queryset.values_list("pk", flat=True), reason=EndReason.ENDED_BY_ADMIN)
         self._report(request, ended)
 
     @admin.action(description=_("End all sessions of these users"), permissions=["end"])

@@ -7,15 +7,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.utils import timezone
-from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from jwt_sessions import sessions
 from jwt_sessions.admin.fields import PlainJSONField
 from jwt_sessions.models import SessionPolicy
-from jwt_sessions.sessions.impact import sessions_ended_by
-
-DURATION = _("In seconds, or as “days hours:minutes:seconds”.")
+from jwt_sessions.policies import AUDIENCE_FIELDS, FIELDS, TENANT_FIELDS
 
 
 class SessionPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -26,21 +24,7 @@ class SessionPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = SessionPolicy
-        fields = (
-            *("audience", "tenant", "idle_timeout", "max_lifetime", "max_concurrent_sessions", "on_session_limit"),
-            *("access_token_lifetime", "refresh_token_lifetime", "rotate_refresh_tokens", "excluded_claims"),
-        )
-        help_texts = {
-            "audience": _("Empty for the policy of a tenant."),
-            "tenant": _("The id of the tenant. Empty for the policy of an audience."),
-            "idle_timeout": format_lazy("{} {}", _("Longest time without user activity."), DURATION),
-            "max_lifetime": format_lazy("{} {}", _("Longest time since the password was last given."), DURATION),
-            "max_concurrent_sessions": _("How many sessions a user may have. Kept at the next sign-in."),
-            "access_token_lifetime": DURATION,
-            "refresh_token_lifetime": format_lazy("{} {}", _("From the next refresh on."), DURATION),
-            "rotate_refresh_tokens": "",
-            "excluded_claims": _('Names of configured claims that stay out of the tokens: ["roles", "permissions"].'),
-        }
+        fields = ("audience", "tenant", *FIELDS)
         field_classes = {"excluded_claims": PlainJSONField}
         widgets = {"excluded_claims": forms.Textarea(attrs={"rows": 2, "cols": 40})}
 
@@ -55,7 +39,7 @@ class SessionPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
         super()._post_clean()  # type: ignore[misc]
         if self.errors:
             return
-        ended = sessions_ended_by(self.instance, timezone.now())
+        ended = sessions.sessions_ended_by(self.instance, timezone.now())
         if ended > (self.cleaned_data.get("confirmed") or 0):
             # Unchecked, also if a smaller number was confirmed before.
             checkbox = forms.CheckboxInput(attrs={"value": ended}, check_test=lambda value: False)
@@ -81,19 +65,14 @@ class SessionPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             _("Sessions"),
             {
                 "description": _("An empty field is no say. Of all that applies to a session the strictest counts."),
-                "fields": ("idle_timeout", "max_lifetime", "max_concurrent_sessions", "on_session_limit"),
+                "fields": TENANT_FIELDS,
             },
         ),
         (
             _("Tokens of an audience"),
             {
                 "description": _("Tenants have no say in these."),
-                "fields": (
-                    "access_token_lifetime",
-                    "refresh_token_lifetime",
-                    "rotate_refresh_tokens",
-                    "excluded_claims",
-                ),
+                "fields": AUDIENCE_FIELDS,
             },
         ),
         (None, {"fields": ("confirmed",)}),

@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework.authentication import get_authorization_header
 from rest_framework.request import Request
 
-from jwt_sessions import sessions
+from jwt_sessions import credentials
 from jwt_sessions.exceptions import InvalidClient, InvalidRequest
 from jwt_sessions.types import ClientSecret
 
@@ -48,11 +48,11 @@ def check_client(request: Request) -> None:
     A client that authenticates although it need not has to do so rightly (RFC 6749 §6, RFC 7009 §2.1).
 
     Raises:
-        InvalidClient, Throttled: See :func:`jwt_sessions.sessions.authenticate_client`.
+        InvalidClient, Throttled: See :func:`jwt_sessions.credentials.authenticate_client`.
     """
     presented = client_secret(request)
     if presented is not None:
-        sessions.authenticate_client(presented, request=request._request)
+        credentials.authenticate_client(presented, request=request._request)
 
 
 @sensitive_variables()

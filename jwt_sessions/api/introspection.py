@@ -8,12 +8,11 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from jwt_sessions import conf, credentials
 from jwt_sessions.api.clients import required_client_secret
 from jwt_sessions.api.metadata import conditional
 from jwt_sessions.api.serializers import TokenSerializer
 from jwt_sessions.api.views import OAuthEndpoint, validated
-from jwt_sessions.sessions.introspect import introspect
-from jwt_sessions.sessions.revoked import longest_access_token_lifetime, revoked_sessions
 
 
 @method_decorator(sensitive_variables(), name="post")
@@ -22,7 +21,9 @@ class IntrospectView(OAuthEndpoint):
 
     def post(self, request: Request) -> Response:
         presented = required_client_secret(request)
-        answer = introspect(validated(TokenSerializer, request)["token"], presented, request=request._request)
+        answer = credentials.introspect(
+            validated(TokenSerializer, request)["token"], presented, request=request._request
+        )
         return Response(dict(answer))
 
 
@@ -36,6 +37,6 @@ class RevokedView(OAuthEndpoint):
     cache_control = "private, no-cache"
 
     def get(self, request: Request) -> HttpResponseBase:
-        ended = revoked_sessions(required_client_secret(request), request=request._request)
-        max_age = int(longest_access_token_lifetime().total_seconds())
+        ended = credentials.revoked_sessions(required_client_secret(request), request=request._request)
+        max_age = int(conf.current().longest_access_token_lifetime.total_seconds())
         return conditional(request, {"revoked": ended, "max_age": max_age})

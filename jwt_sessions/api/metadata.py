@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jwt_sessions import conf
-from jwt_sessions.api.tokens import TOKEN_EXCHANGE
+from jwt_sessions.api.grants import grants
 from jwt_sessions.api.views import Endpoint
 from jwt_sessions.tokens.keys import ring
 
@@ -66,12 +66,11 @@ class AuthorizationServerView(MetadataEndpoint):
         if not settings.issuer_is_url or asked not in (path, path.removesuffix("/")):
             raise Http404
         origin = f"{issuer.scheme}://{issuer.netloc}"
-        grants = ["password", "refresh_token", "client_credentials"]
         return {
             "issuer": settings.ISSUER,
             "token_endpoint": origin + reverse("jwt_sessions:token"),
             "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
-            "grant_types_supported": grants + [TOKEN_EXCHANGE] * settings.EXCHANGE_SIMPLEJWT_TOKENS,
+            "grant_types_supported": list(grants()),
             # Required (RFC 8414 §2) and not to be empty (§3.2), though there is no authorization endpoint that would
             # answer: "none" is the registered type of an answer without code and token.
             "response_types_supported": ["none"],

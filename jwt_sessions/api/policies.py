@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from django.db import models
 from rest_framework import generics, serializers
 from rest_framework.permissions import DjangoModelPermissions, IsAdminUser
 
@@ -12,7 +13,7 @@ from jwt_sessions.api.serializers import KnownNames
 from jwt_sessions.api.views import Endpoint
 from jwt_sessions.authentication.session import CheckedSessionAuthentication
 from jwt_sessions.models import SessionPolicy
-from jwt_sessions.models.session_policy import DURATIONS
+from jwt_sessions.policies import FIELDS
 
 
 class Seconds(serializers.DurationField):
@@ -39,21 +40,19 @@ class StaffPermissions(DjangoModelPermissions):
 class PolicySerializer(KnownNames, serializers.ModelSerializer[SessionPolicy]):
     """A policy; the rules of the model are those of the API."""
 
+    serializer_field_mapping = {**serializers.ModelSerializer.serializer_field_mapping, models.DurationField: Seconds}
+
     class Meta:
         model = SessionPolicy
         fields = (
             "id",
             "audience",
             "tenant",
-            *("idle_timeout", "max_lifetime", "max_concurrent_sessions", "on_session_limit"),
-            *("access_token_lifetime", "refresh_token_lifetime", "rotate_refresh_tokens", "excluded_claims"),
+            *FIELDS,
         )
         extra_kwargs = {"audience": {"required": False}, "tenant": {"required": False}}
         # The uniqueness of audience and tenant together is checked by the model.
         validators: tuple[Any, ...] = ()
-
-    def get_fields(self) -> Any:
-        return {**super().get_fields(), **{name: Seconds(required=False, allow_null=True) for name in DURATIONS}}
 
     def validate(self, attrs: Any) -> Any:
         instance = SessionPolicy() if self.instance is None else copy.copy(self.instance)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
 from django.db import connections, transaction
 from django.http import HttpRequest, QueryDict
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework.exceptions import MethodNotAllowed, ParseError, UnsupportedMediaType
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -22,9 +20,9 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView, exception_handler
 
-from jwt_sessions.api.errors import complaint, oauth_response, resource_response
-from jwt_sessions.api.reports import hide_secrets
 from jwt_sessions.exceptions import InvalidRequest, JWTSessionsError
+from jwt_sessions.http.errors import complaint, oauth_response, resource_response
+from jwt_sessions.http.reports import hide_secrets
 
 # No parameter of this API comes near it; what is longer is not read into memory.
 MAX_BODY_BYTES = 64 * 1024
@@ -161,11 +159,3 @@ def validated(serializer_class: type[Serializer[Any]], request: Request) -> dict
     serializer.is_valid(raise_exception=True)
     data: dict[str, Any] = serializer.validated_data
     return data
-
-
-def utc(moment: datetime | None) -> str | None:
-    """A moment as ISO 8601 in UTC; ``None`` stays ``None``."""
-    if moment is None:
-        return None
-    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")

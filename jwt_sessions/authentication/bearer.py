@@ -9,9 +9,9 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.request import Request
 
-from jwt_sessions.api.errors import TokenRefused, TokenUnverified, challenge
-from jwt_sessions.api.reports import hide_secrets
 from jwt_sessions.exceptions import InvalidToken, IssuerUnavailable, JWTSessionsError
+from jwt_sessions.http.errors import TokenRefused, TokenUnverified, challenge
+from jwt_sessions.http.reports import hide_secrets
 
 BACKGROUND_HEADER = "X-Session-Background"
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from django.utils import timezone
 
 from jwt_sessions import conf
+from jwt_sessions.conf.trusted_issuers import TrustedIssuer
 from jwt_sessions.exceptions import InvalidToken, IssuerUnavailable
 from jwt_sessions.issuers.documents import Document, Rhythm
 from jwt_sessions.issuers.transport import Source
 from jwt_sessions.tokens.access import check_claims, check_times, claimed_origin, verified_claims
 from jwt_sessions.tokens.jwks import inline_key_set, key_set
 from jwt_sessions.tokens.keys import KeySet, ring
-from jwt_sessions.trusted_issuers import TrustedIssuer
+from jwt_sessions.tokens.verified import BareToken
 
 KEYS_RHYTHM = Rhythm(lifetime=300, shortest=60, longest=24 * 3600, pause=30)
 # Its own Cache-Control is not asked: how late an end may be noticed is for the verifier to say.
@@ -26,30 +26,6 @@ ENDED_RHYTHM = Rhythm(lifetime=10, shortest=10, longest=10, pause=10)
 MAX_KEYS_BYTES = 256 * 1024
 # 100,000 ends. Were it few, who can sign in and out often enough could silence the list.
 MAX_ENDED_BYTES = 4 * 1024 * 1024
-
-
-class BareToken:
-    """
-    A verified token without a session at hand: ``request.auth`` of ``JWTStatelessAuthentication``.
-
-    Attributes:
-        claims: The claims, read-only.
-        session: ``None``; the id of the session, if there is one, is the claim ``sid``.
-    """
-
-    session: Any = None
-
-    def __init__(self, claims: Mapping[str, Any]) -> None:
-        self.claims = MappingProxyType(dict(claims))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} jti={self.claims['jti']!r}>"
-
-    @property
-    def tenant(self) -> str | None:
-        """The tenant the token is for, if any."""
-        tenant = self.claims.get("tenantId")
-        return tenant if isinstance(tenant, str) else None
 
 
 def verify(token: str) -> BareToken:

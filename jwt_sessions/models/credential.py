@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime
 from typing import Any
@@ -13,10 +14,10 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions.models import stamps
-from jwt_sessions.models.primary import PrimaryQuerySet
-from jwt_sessions.models.uuid7 import uuid7
-from jwt_sessions.tokens.access import RESERVED_CLAIMS
+from jwt_sessions import cache_tags
+from jwt_sessions.database.primary import PrimaryQuerySet
+from jwt_sessions.database.uuid7 import uuid7
+from jwt_sessions.tokens.claims import RESERVED_CLAIMS
 
 CREDENTIAL_NAME_LENGTH = 100
 
@@ -43,7 +44,7 @@ class CredentialQuerySet(PrimaryQuerySet["Credential"]):
     def mark_revoked(self, credential: Credential, now: datetime) -> bool:
         """Revoke it. Of several that do so at once one is told ``True``."""
         revoked = self.filter(pk=credential.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
-        stamps.renew([stamps.credential_stamp(credential.pk)], self.db)
+        cache_tags.invalidate([cache_tags.credential_tag(credential.pk)], self.db)
         return revoked
 
 
@@ -115,6 +116,11 @@ class Credential(models.Model):
             raise ValidationError({"claims": _("JSON without NaN, infinities, NUL or lone surrogates.")})
         if reserved := RESERVED_CLAIMS.intersection(self.claims):
             raise ValidationError({"claims": _("Reserved names: %s.") % ", ".join(sorted(reserved))})
+
+
+def secret_digest(secret: str) -> bytes:
+    """What is stored of a secret. A slow hash has nothing to add to 256 random bits."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
 def _is_plain_json(value: object) -> bool:

@@ -11,10 +11,10 @@ from django.db import connections, models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions.models.compiled import Slot, Statement, insert, slot, update
-from jwt_sessions.models.primary import PrimaryQuerySet
+from jwt_sessions.database.primary import PrimaryQuerySet
+from jwt_sessions.database.statements import Slot, Statement, insert, slot, update
+from jwt_sessions.database.uuid7 import uuid7
 from jwt_sessions.models.session import Session
-from jwt_sessions.models.uuid7 import uuid7
 
 
 class RefreshTokenQuerySet(PrimaryQuerySet["RefreshToken"]):

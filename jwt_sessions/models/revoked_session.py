@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions.models.primary import PrimaryQuerySet
+from jwt_sessions.database.primary import PrimaryQuerySet
 
 
 class RevokedSessionQuerySet(PrimaryQuerySet["RevokedSession"]):

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connections, models
-from django.db.models import Expression, F, FilteredRelation, Q, Subquery
+from django.db.models import Expression, F, FilteredRelation, Q
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import LessThanOrEqual
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions import conf
+from jwt_sessions import cache_tags, conf
+from jwt_sessions.database.primary import PrimaryQuerySet
+from jwt_sessions.database.statements import Slot, Statement, slot, update
+from jwt_sessions.database.uuid7 import uuid7
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import stamps
-from jwt_sessions.models.compiled import Slot, Statement, slot, update
-from jwt_sessions.models.primary import PrimaryQuerySet
-from jwt_sessions.models.session_policy import SessionPolicy
-from jwt_sessions.models.uuid7 import uuid7
-from jwt_sessions.policies import Policy, PolicyBook, environment
+from jwt_sessions.policies import DEADLINES, Policy, PolicyBook, environment
+from jwt_sessions.types import DeviceFamilies, device_families
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -52,10 +53,6 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         generation = Q(refresh_tokens__generation=F("generation"))
         return self.annotate(current=FilteredRelation("refresh_tokens", condition=generation))
 
-    def with_policies(self) -> Self:
-        """Add the fingerprint of the policies in force (:func:`jwt_sessions.models.session_policy.book_for`)."""
-        return self.annotate(policies_fingerprint=Subquery(SessionPolicy.objects.fingerprint()))
-
     def with_tenant_activity(self, tenant: str | Expression) -> Self:
         """Join the idle clock of a tenant, as ``clock``."""
         clock = Q(tenant_activity__tenant=tenant)
@@ -77,26 +74,20 @@ class SessionQuerySet(PrimaryQuerySet["Session"]):
         seen_values = {"seen_generation": seen.generation, "seen_auth_hash": bytes(seen.auth_hash)}
         won = statement.execute({**vars(after), **seen_values}, connection) == 1
         if won:
-            stamps.renew([stamps.session_stamp(seen.pk)], self.db)
+            cache_tags.invalidate([cache_tags.session_tag(seen.pk)], self.db)
         return won
 
     def carry_over(self, seen: Session, after: Session) -> int:
         """Replace what hangs on SECRET_KEY and on memberships, and note the activity that comes with it."""
         marked = self.filter(pk=seen.pk, auth_hash=bytes(seen.auth_hash))
         changed = marked.update(auth_hash=after.auth_hash, **_changes(seen, after))
-        stamps.renew([stamps.session_stamp(seen.pk)], self.db)
-        return changed
-
-    def remember_tenants(self, session_id: UUID, tenants: list[str] | None) -> int:
-        """Replace the memberships as of the last token that was issued: the session's deadlines depend on them."""
-        changed = self.filter(pk=session_id).update(tenants=tenants)
-        stamps.renew([stamps.session_stamp(session_id)], self.db)
+        cache_tags.invalidate([cache_tags.session_tag(seen.pk)], self.db)
         return changed
 
     def mark_ended(self, session_ids: Collection[UUID], reason: EndReason, now: datetime) -> int:
         """Write the end of those not ended yet, and answer how many these were."""
         ended = self.filter(pk__in=session_ids, ended_at__isnull=True).update(ended_at=now, end_reason=reason)
-        stamps.renew(map(stamps.session_stamp, session_ids), self.db)
+        cache_tags.invalidate(map(cache_tags.session_tag, session_ids), self.db)
         return ended
 
     def mark_used(self, session_id: UUID, generation: int, now: datetime) -> int:
@@ -136,19 +127,26 @@ def was_dead(moment: datetime, book: PolicyBook) -> Q:
 
     What tenants say depends on memberships, which no column holds in a way that every database can search.
     """
-    dead = Q(ended_at__lte=moment) | Q(refresh_expires_at__lte=moment) | _past(moment, environment(conf.current()))
+    dead = Q(ended_at__lte=moment) | _past(moment, environment(conf.current()))
     for audience, policy in book.audiences.items():
         dead |= Q(audience=audience) & _past(moment, policy)
     return dead
 
 
+# What the columns hold of the moments that deadlines count from.
+MOMENTS: Mapping[str, F | Coalesce] = {
+    "refresh_expires_at": F("refresh_expires_at"),
+    "authenticated_at": Coalesce("reauthenticated_at", "created_at"),
+    "last_active_at": F("last_active_at"),
+}
+
+
 def _past(moment: datetime, policy: Policy) -> Q:
     past = Q(pk__in=[])
-    if policy.idle_timeout is not None:
-        past |= Q(last_active_at__lte=moment - policy.idle_timeout.value)
-    if policy.max_lifetime is not None:
-        since = moment - policy.max_lifetime.value
-        past |= Q(reauthenticated_at__lte=since) | Q(reauthenticated_at__isnull=True, created_at__lte=since)
+    for _reason, since, limit in DEADLINES:
+        said = None if limit is None else getattr(policy, limit)
+        if limit is None or said is not None:
+            past |= Q(LessThanOrEqual(MOMENTS[since], moment - (said.value if said else timedelta(0))))
     return past
 
 
@@ -231,3 +229,8 @@ class Session(models.Model):
         """
         current = self.refresh_tokens.filter(generation=self.generation)
         return current.values_list("device_info", flat=True).first() or ""
+
+    @property
+    def device(self) -> DeviceFamilies:
+        """Browser and system in :attr:`device_info`."""
+        return device_families(self.device_info)

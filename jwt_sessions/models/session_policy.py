@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import F, Func, Q, Subquery
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions import conf
-from jwt_sessions.models import stamps
-from jwt_sessions.models.primary import PrimaryQuerySet
-from jwt_sessions.policies import Limit, Policy, PolicyBook
+from jwt_sessions import cache_tags, conf
+from jwt_sessions.database.primary import PrimaryQuerySet
+from jwt_sessions.policies import AUDIENCE_FIELDS, FIELDS, Policy, PolicyBook, policy_from
 
-# What a tenant has a say in. The rest belongs to the application, which has one audience for all tenants.
-TENANT_FIELDS = ("idle_timeout", "max_lifetime", "max_concurrent_sessions", "on_session_limit")
-AUDIENCE_FIELDS = ("access_token_lifetime", "refresh_token_lifetime", "rotate_refresh_tokens", "excluded_claims")
-DURATIONS = ("idle_timeout", "max_lifetime", "access_token_lifetime", "refresh_token_lifetime")
+DURATION = _("In seconds, or as “days hours:minutes:seconds”.")
 
 
 def _revision() -> int:
@@ -33,7 +31,7 @@ class SessionPolicyQuerySet(PrimaryQuerySet["SessionPolicy"]):
     def update(self, **changes: Any) -> int:
         """Change rows, and their revision with them."""
         changed = super().update(**{"revision": _revision(), **changes})
-        stamps.renew([stamps.POLICIES], self.db)
+        cache_tags.invalidate([cache_tags.POLICIES], self.db)
         return changed
 
     def bulk_create(self, objs: Iterable[SessionPolicy], *args: Any, **kwargs: Any) -> list[SessionPolicy]:
@@ -42,10 +40,10 @@ class SessionPolicyQuerySet(PrimaryQuerySet["SessionPolicy"]):
         for policy in policies:
             policy.revision = _revision()
         created = super().bulk_create(policies, *args, **kwargs)
-        stamps.renew([stamps.POLICIES], self.db)
+        cache_tags.invalidate([cache_tags.POLICIES], self.db)
         return created
 
-    def fingerprint(self) -> models.QuerySet[Any, Any]:
+    def total_revision(self) -> models.QuerySet[Any, Any]:
         """One row and column that differs whenever any policy does, for use in other queries."""
         # Not an aggregate in Django's eyes, which would group it.
         total = Func(F("revision"), function="SUM", output_field=models.BigIntegerField())
@@ -60,24 +58,36 @@ class SessionPolicyQuerySet(PrimaryQuerySet["SessionPolicy"]):
         )
 
 
+Rows = TypeVar("Rows", bound="models.QuerySet[Any, Any]")
+
+
+def with_policies(rows: Rows) -> Rows:
+    """Rows of any model, each with the total revision of the policies in force as ``policies_revision``."""
+    return rows.annotate(
+        policies_revision=Subquery(
+            SessionPolicy.objects.total_revision(), output_field=models.BigIntegerField(null=True)
+        )
+    )
+
+
 _known: tuple[object, PolicyBook] = (None, PolicyBook())
 
 
 def current_book() -> PolicyBook:
-    """The policies in force, where no query is made that could bring their fingerprint along."""
-    return book_for(SessionPolicy.objects.fingerprint().get()["total"])
+    """The policies in force, where no query is made that could bring their revision along."""
+    return book_for(SessionPolicy.objects.total_revision().get()["total"])
 
 
-def book_for(fingerprint: object) -> PolicyBook:
+def book_for(revision: object) -> PolicyBook:
     """
-    The policies that a fingerprint stands for. They are read once in each process when it differs from the last.
+    The policies at a total revision. They are read once in each process when it differs from the last.
 
-    Without any policy the fingerprint is ``None`` and nothing is read.
+    Without any policy it is ``None`` and nothing is read.
     """
     global _known
     known = _known
-    if known[0] != fingerprint:
-        known = _known = (fingerprint, PolicyBook() if fingerprint is None else SessionPolicy.objects.book())
+    if known[0] != revision:
+        known = _known = (revision, PolicyBook() if revision is None else SessionPolicy.objects.book())
     return known[1]
 
 
@@ -89,16 +99,33 @@ class SessionPolicy(models.Model):
     of all revisions differs from the one they know, and read the policies anew.
     """
 
-    audience = models.CharField(_("audience"), max_length=255, blank=True, help_text=_("An audience, or a tenant."))
-    tenant = models.CharField(_("tenant"), max_length=255, blank=True)
+    audience = models.CharField(
+        _("audience"), max_length=255, blank=True, help_text=_("Empty for the policy of a tenant.")
+    )
+    tenant = models.CharField(
+        _("tenant"),
+        max_length=255,
+        blank=True,
+        help_text=_("The id of the tenant. Empty for the policy of an audience."),
+    )
     idle_timeout = models.DurationField(
-        _("idle timeout"), null=True, blank=True, help_text=_("Longest time without user activity.")
+        _("idle timeout"),
+        null=True,
+        blank=True,
+        help_text=format_lazy("{} {}", _("Longest time without user activity."), DURATION),
     )
     max_lifetime = models.DurationField(
-        _("maximum lifetime"), null=True, blank=True, help_text=_("Longest time since the password was last given.")
+        _("maximum lifetime"),
+        null=True,
+        blank=True,
+        help_text=format_lazy("{} {}", _("Longest time since the password was last given."), DURATION),
     )
     max_concurrent_sessions = models.PositiveIntegerField(
-        _("sessions at once"), null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("Per user.")
+        _("sessions at once"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many sessions a user may have. Kept at the next sign-in."),
     )
     on_session_limit = models.CharField(
         _("at that limit"),
@@ -110,23 +137,19 @@ class SessionPolicy(models.Model):
             ("refuse", _("refuse the sign-in")),
         ],
     )
-    access_token_lifetime = models.DurationField(
-        _("access token lifetime"), null=True, blank=True, help_text=_("For an audience only.")
-    )
+    access_token_lifetime = models.DurationField(_("access token lifetime"), null=True, blank=True, help_text=DURATION)
     refresh_token_lifetime = models.DurationField(
         _("refresh token lifetime"),
         null=True,
         blank=True,
-        help_text=_("For an audience only; from the next refresh on."),
+        help_text=format_lazy("{} {}", _("From the next refresh on."), DURATION),
     )
-    rotate_refresh_tokens = models.BooleanField(
-        _("rotate refresh tokens"), null=True, blank=True, help_text=_("For an audience only.")
-    )
+    rotate_refresh_tokens = models.BooleanField(_("rotate refresh tokens"), null=True, blank=True)
     excluded_claims = models.JSONField(
         _("excluded claims"),
         default=list,
         blank=True,
-        help_text=_("For an audience only: names of configured claims that stay out of its tokens."),
+        help_text=_('Names of configured claims that stay out of the tokens: ["roles", "permissions"].'),
     )
     revision = models.PositiveIntegerField(default=_revision, editable=False)
 
@@ -160,9 +183,9 @@ class SessionPolicy(models.Model):
             errors["audience"] = _("Name an audience or a tenant, and not both.")
         elif self.audience and self.audience not in conf.current().AUDIENCES:
             errors["audience"] = _("This audience is not among AUDIENCES.")
-        for name in DURATIONS:
+        for name in FIELDS:
             value = getattr(self, name)
-            if value is not None and not 1 <= value.total_seconds() <= conf.LONGEST.total_seconds():
+            if isinstance(value, timedelta) and not 1 <= value.total_seconds() <= conf.LONGEST.total_seconds():
                 errors[name] = _("From one second to 50 years.")
         resolution = conf.current().ACTIVITY_RESOLUTION
         if self.idle_timeout is not None and self.idle_timeout < resolution:
@@ -183,19 +206,4 @@ class SessionPolicy(models.Model):
     @property
     def policy(self) -> Policy:
         """What this row says, in the terms of :mod:`jwt_sessions.policies`."""
-        source = str(self)
-
-        def say(value: Any) -> Limit[Any] | None:
-            return None if value is None else Limit(value, source)
-
-        action, rotates = self.on_session_limit, self.rotate_refresh_tokens
-        return Policy(
-            idle_timeout=say(self.idle_timeout),
-            max_lifetime=say(self.max_lifetime),
-            max_concurrent_sessions=say(self.max_concurrent_sessions),
-            on_session_limit=say(conf.LIMIT_ACTIONS.index(action) if action else None),
-            access_token_lifetime=say(self.access_token_lifetime),
-            refresh_token_lifetime=say(self.refresh_token_lifetime),
-            rotate_refresh_tokens=say(None if rotates is None else int(not rotates)),
-            excluded_claims=frozenset(self.excluded_claims),
-        )
+        return policy_from(str(self), {name: getattr(self, name) for name in FIELDS})

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions.models.primary import PrimaryQuerySet
+from jwt_sessions.database.primary import PrimaryQuerySet
 from jwt_sessions.models.session import Session
 
 

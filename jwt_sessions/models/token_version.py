@@ -10,8 +10,8 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
-from jwt_sessions.models import stamps
-from jwt_sessions.models.primary import PrimaryQuerySet
+from jwt_sessions import cache_tags
+from jwt_sessions.database.primary import PrimaryQuerySet
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -35,7 +35,7 @@ class TokenVersionQuerySet(PrimaryQuerySet["TokenVersion"]):
     def _write(self, user: AbstractBaseUser, changes: dict[str, object], first: dict[str, object]) -> None:
         row = self.filter(pk=user.pk)
         if row.update(**changes):
-            stamps.renew([stamps.user_stamp(user.pk)], self.db)
+            cache_tags.invalidate([cache_tags.user_tag(user.pk)], self.db)
             return
         try:
             with transaction.atomic(using=self.db):
@@ -43,7 +43,7 @@ class TokenVersionQuerySet(PrimaryQuerySet["TokenVersion"]):
         except IntegrityError:
             # Another writer made the row in between.
             row.update(**changes)
-        stamps.renew([stamps.user_stamp(user.pk)], self.db)
+        cache_tags.invalidate([cache_tags.user_tag(user.pk)], self.db)
 
 
 class TokenVersion(models.Model):

@@ -1,36 +1,20 @@
 """
-What the endpoints answer, as serializers that describe it. Nothing is serialized by them.
+Errors and documents, as serializers that describe them. They are made elsewhere; tests compare the two.
 
-The tests compare them with the answers of a running project.
+Answers about tokens, sessions, credentials and policies are described by the serializers that make them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from rest_framework import serializers
 
-from jwt_sessions.api.errors import SHAPES
 from jwt_sessions.api.policies import PolicySerializer
-from jwt_sessions.api.serializers import ACCESS_TOKEN_TYPE
 from jwt_sessions.exceptions import EndReason
+from jwt_sessions.http.errors import SHAPES
+from jwt_sessions.http.serializers import Answer, NamedChoice
 
 CODES = sorted({kind.code for kind in SHAPES})
 OAUTH_ERRORS = sorted({shape.oauth_error for shape in SHAPES.values()})
-
-
-class NamedChoice(serializers.CharField):
-    """One of a few words. They are described once, under a name of their own."""
-
-    def __init__(self, name: str, words: Iterable[str], **options: Any) -> None:
-        super().__init__(**options)
-        self.name = name
-        self.words = list(words)
-
-
-class Answer(serializers.Serializer[Any]):
-    """Base of what is answered."""
 
 
 class Detail(Answer):
@@ -60,85 +44,10 @@ class OAuthError(Answer):
     field = serializers.CharField(required=False, help_text="The parameter that is wrong.")
 
 
-class AccessTokenAnswer(Answer):
-    """An access token alone (RFC 6749 §4.4.3)."""
-
-    access_token = serializers.CharField()
-    token_type = NamedChoice("AccessTokenType", ["Bearer"])
-    expires_in = serializers.IntegerField(help_text="Seconds.")
-    tenantId = serializers.CharField(required=False)  # noqa: N815
-    omitted = serializers.ListField(
-        child=serializers.CharField(), required=False, help_text="Optional claims that the token had no room for."
-    )
-
-
-class RenewalAnswer(AccessTokenAnswer):
-    """An access token of a session."""
-
-    refresh_in = serializers.IntegerField(help_text="Seconds after which a keep-alive timer should refresh.")
-    session_id = serializers.UUIDField()
-    session_expires_at = serializers.DateTimeField(allow_null=True)
-    idle_expires_at = serializers.DateTimeField(allow_null=True)
-
-
-class TokenAnswer(RenewalAnswer):
-    """An access token of a session and its refresh token, which is left out where it is delivered by cookie."""
-
-    refresh_token = serializers.CharField(required=False)
-
-
-class ExchangeAnswer(TokenAnswer):
-    """What RFC 8693 §2.2.1 asks for."""
-
-    issued_token_type = NamedChoice("IssuedTokenType", [ACCESS_TOKEN_TYPE])
-
-
-class Device(Answer):
-    """What the User-Agent told at sign-in; empty where unknown."""
-
-    browser = serializers.CharField()
-    system = serializers.CharField()
-
-
-class SessionAnswer(Answer):
-    """A session as its owner sees it."""
-
-    id = serializers.UUIDField()
-    device_name = serializers.CharField()
-    device = Device()
-    ip_address = serializers.IPAddressField(allow_null=True)
-    audience = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    authenticated_at = serializers.DateTimeField()
-    last_active_at = serializers.DateTimeField()
-    session_expires_at = serializers.DateTimeField(allow_null=True)
-    idle_expires_at = serializers.DateTimeField(allow_null=True)
-    current = serializers.BooleanField(help_text="Whether it is the session that asks.")
-
-
 class EndedAnswer(Answer):
     """How many sessions were ended."""
 
     ended = serializers.IntegerField()
-
-
-class CredentialAnswer(Answer):
-    """A credential as its owner sees it."""
-
-    client_id = serializers.UUIDField()
-    kind = NamedChoice("CredentialKind", ["personal"])
-    name = serializers.CharField()
-    audience = serializers.CharField()
-    tenant = serializers.CharField(allow_null=True)
-    created_at = serializers.DateTimeField()
-    expires_at = serializers.DateTimeField(allow_null=True)
-    last_used_at = serializers.DateTimeField(allow_null=True)
-
-
-class NewCredentialAnswer(CredentialAnswer):
-    """A new credential. Its secret is shown this once."""
-
-    client_secret = serializers.CharField()
 
 
 class PolicyAnswer(PolicySerializer):

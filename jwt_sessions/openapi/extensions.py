@@ -73,7 +73,7 @@ class SecondsExtension(OpenApiSerializerFieldExtension):
 class NamedChoiceExtension(OpenApiSerializerFieldExtension):
     """One of a few words."""
 
-    target_class = "jwt_sessions.openapi.answers.NamedChoice"
+    target_class = "jwt_sessions.http.serializers.NamedChoice"
 
     def map_serializer_field(self, auto_schema: Any, direction: Any) -> Schema:
         """A reference to the words."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,21 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from jwt_sessions import exceptions
-from jwt_sessions.api.credentials import CredentialDetailView, CredentialListView, NewCredentialSerializer
+from jwt_sessions.api.credentials import (
+    CredentialAnswer,
+    CredentialDetailView,
+    CredentialListView,
+    NewCredentialAnswer,
+    NewCredentialSerializer,
+)
 from jwt_sessions.api.introspection import IntrospectView, RevokedView
 from jwt_sessions.api.metadata import AuthorizationServerView, JWKSView
-from jwt_sessions.api.own_sessions import EndAllView, EndOthersView, SessionDetailView, SessionListView
+from jwt_sessions.api.own_sessions import EndAllView, EndOthersView, SessionAnswer, SessionDetailView, SessionListView
 from jwt_sessions.api.policies import PolicyDetailView, PolicyListView, PolicySerializer
 from jwt_sessions.api.serializers import (
     DeviceNameSerializer,
     LoginSerializer,
+    LogoutSerializer,
     ReauthenticateSerializer,
     RenewSerializer,
     TokenSerializer,
@@ -25,7 +32,7 @@ from jwt_sessions.api.serializers import (
 from jwt_sessions.api.tokens import LoginView, LogoutView, ReauthenticateView, RenewView, RevokeView, TokenView
 from jwt_sessions.openapi import answers
 from jwt_sessions.openapi.bearer import ACCESS_TOKEN
-from jwt_sessions.openapi.grants import Introspection, Logout, grants
+from jwt_sessions.responses import AccessTokenAnswer, ExchangeAnswer, RenewalAnswer, TokenAnswer
 
 Errors = tuple[type[exceptions.JWTSessionsError], ...]
 
@@ -52,7 +59,7 @@ class Operation:
         sets_cookie: Whether it may set or clear the refresh cookie.
         conditional: Whether it takes ``If-None-Match``.
         background: Whether it looks at ``X-Session-Background``.
-        by_grant: Answers the serializer of its body for each ``grant_type`` that is on.
+        by_grant: Whether its body depends on the ``grant_type``.
     """
 
     id: str
@@ -66,7 +73,7 @@ class Operation:
     sets_cookie: bool = False
     conditional: bool = False
     background: bool = False
-    by_grant: Callable[[], Mapping[str, type[Serializer[Any]]]] | None = None
+    by_grant: bool = False
 
 
 REQUEST: Errors = (exceptions.InvalidRequest,)
@@ -88,7 +95,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
     (LoginView, "POST"): Operation(
         "login",
         "Sign in",
-        {200: answers.TokenAnswer},
+        {200: TokenAnswer},
         LoginSerializer,
         SIGN_IN_AND_ISSUE,
         security=(None,),
@@ -97,7 +104,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
     (TokenView, "POST"): Operation(
         "token",
         "Refresh, or another grant",
-        {200: (answers.TokenAnswer, answers.AccessTokenAnswer, answers.ExchangeAnswer)},
+        {200: (TokenAnswer, AccessTokenAnswer, ExchangeAnswer)},
         None,
         (
             *(exceptions.InvalidToken, exceptions.SessionEnded, exceptions.ReauthenticationRequired),
@@ -106,12 +113,12 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         ),
         security=(None, CLIENT, COOKIE),
         sets_cookie=True,
-        by_grant=grants,
+        by_grant=True,
     ),
     (RenewView, "POST"): Operation(
         "renew",
         "Get a fresh access token for a valid one",
-        {200: answers.RenewalAnswer},
+        {200: RenewalAnswer},
         RenewSerializer,
         (*BEARER, *REQUEST, exceptions.TenantForbidden, exceptions.RenewalDisabled, *ISSUE),
         security=(ACCESS_TOKEN,),
@@ -121,7 +128,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
     (ReauthenticateView, "POST"): Operation(
         "reauthenticate",
         "Give the password again",
-        {200: answers.TokenAnswer},
+        {200: TokenAnswer},
         ReauthenticateSerializer,
         (
             *(*BEARER, *REQUEST, exceptions.TenantForbidden),
@@ -135,7 +142,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         "logout",
         "Sign out",
         {204: None},
-        Logout,
+        LogoutSerializer,
         REQUEST + CROSS_SITE,
         security=(None, ACCESS_TOKEN, COOKIE),
         sets_cookie=True,
@@ -152,7 +159,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         "introspect",
         "Ask about a token",
         {200: answers.IntrospectionAnswer},
-        Introspection,
+        TokenSerializer,
         REQUEST + CLIENT_ERRORS,
         # Without, the client authenticates in the body.
         security=(None, CLIENT),
@@ -165,14 +172,12 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         security=(CLIENT,),
         conditional=True,
     ),
-    (SessionListView, "GET"): _own("session_list", "List the own sessions", {200: answers.SessionAnswer(many=True)}),
-    (SessionDetailView, "GET"): _own(
-        "session_detail", "Look at an own session", {200: answers.SessionAnswer}, details=(404,)
-    ),
+    (SessionListView, "GET"): _own("session_list", "List the own sessions", {200: SessionAnswer(many=True)}),
+    (SessionDetailView, "GET"): _own("session_detail", "Look at an own session", {200: SessionAnswer}, details=(404,)),
     (SessionDetailView, "PATCH"): _own(
         "session_rename",
         "Name the device of an own session",
-        {200: answers.SessionAnswer},
+        {200: SessionAnswer},
         takes=DeviceNameSerializer,
         errors=REQUEST,
         details=(404,),
@@ -183,12 +188,12 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
     (EndOthersView, "POST"): _own("session_end_others", "End the other own sessions", {200: answers.EndedAnswer}),
     (EndAllView, "POST"): _own("session_end_all", "End all own sessions", {200: answers.EndedAnswer}, sets_cookie=True),
     (CredentialListView, "GET"): _own(
-        "credential_list", "List the own credentials", {200: answers.CredentialAnswer(many=True)}
+        "credential_list", "List the own credentials", {200: CredentialAnswer(many=True)}
     ),
     (CredentialListView, "POST"): _own(
         "credential_create",
         "Make a credential",
-        {201: answers.NewCredentialAnswer},
+        {201: NewCredentialAnswer},
         takes=NewCredentialSerializer,
         errors=(*AUDIENCE, exceptions.IssueFailed),
     ),

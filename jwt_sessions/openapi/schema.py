@@ -12,10 +12,11 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from jwt_sessions import conf
-from jwt_sessions.api.errors import SHAPES
+from jwt_sessions.api.grants import grants
 from jwt_sessions.api.views import OAuthEndpoint
 from jwt_sessions.authentication.bearer import BACKGROUND_HEADER, BearerAuthentication
 from jwt_sessions.exceptions import InvalidRequest, JWTSessionsError
+from jwt_sessions.http.errors import SHAPES
 from jwt_sessions.openapi import answers
 from jwt_sessions.openapi.bearer import ACCESS_TOKEN, BEARER_SCHEME
 from jwt_sessions.openapi.operations import CLIENT, COOKIE, Operation, operation_of
@@ -57,7 +58,7 @@ class EndpointSchema(AutoSchema):
     def get_operation(self, *args: Any, **kwargs: Any) -> Schema | None:
         """The whole of it."""
         described = super().get_operation(*args, **kwargs)
-        if described is not None and self.operation.by_grant is not None:
+        if described is not None and self.operation.by_grant:
             # Of a choice between serializers drf-spectacular does not see which properties are required.
             described["requestBody"]["required"] = True
         return described
@@ -119,9 +120,9 @@ class EndpointSchema(AutoSchema):
     def get_request_serializer(self) -> Any:
         """What the body holds."""
         operation = self.operation
-        if operation.by_grant is None:
+        if not operation.by_grant:
             return operation.takes or {}
-        refs = {value: self.resolve_serializer(each, "request").ref for value, each in operation.by_grant().items()}
+        refs = {name: self.resolve_serializer(grant.parameters, "request").ref for name, grant in grants().items()}
         mapping = {value: ref["$ref"] for value, ref in refs.items()}
         schema = {
             "oneOf": list(refs.values()),
@@ -189,14 +190,14 @@ def _header(name: str, *statuses: int, type: Any = str, **options: Any) -> OpenA
 
 def _described(status: int) -> str:
     return {
-        200: "Done.",
-        201: "Made.",
-        204: "Done.",
-        304: "As it was.",
+        200: "OK.",
+        201: "Created.",
+        204: "No content.",
+        304: "Not modified.",
         400: "The request is wrong.",
         401: "Authentication failed.",
         403: "Not allowed.",
-        404: "There is no such thing.",
+        404: "Not found.",
         415: "Neither JSON nor a form.",
         429: "Too many failures.",
         503: "Not possible at the moment.",

@@ -1,51 +1,51 @@
 """
 The verbs: what can be done with sessions, and the only place with transactions.
 
-``from jwt_sessions import sessions`` is the Python interface of this package.
+``from jwt_sessions import sessions`` is the Python interface of this package, and the way in for the rest of it:
+nothing outside imports the modules below.
 """
 
-from jwt_sessions.sessions.account import raise_version, require_reauthentication
-from jwt_sessions.sessions.authorize import VerifiedToken, authorize, authorize_session
-from jwt_sessions.sessions.credentials import (
-    NewCredential,
-    authenticate_client,
-    create_credential,
-    exchange_credential,
-    own_credentials,
-    revoke_credential,
-)
-from jwt_sessions.sessions.end import end, end_all, live_sessions
-from jwt_sessions.sessions.exchange import exchange_token
-from jwt_sessions.sessions.introspect import introspect
-from jwt_sessions.sessions.reauthenticate import reauthenticate, renew
-from jwt_sessions.sessions.refresh import refresh
-from jwt_sessions.sessions.revoked import revoked_sessions
-from jwt_sessions.sessions.sign_in import sign_in
-from jwt_sessions.sessions.sign_out import sign_out
-from jwt_sessions.sessions.start import start
+from jwt_sessions.sessions.access_token import AccessToken, size_with_claims
+from jwt_sessions.sessions.accounts import raise_version, require_reauthentication
+from jwt_sessions.sessions.authorization import VerifiedToken, authorize, session_of
+from jwt_sessions.sessions.contention import insistently
+from jwt_sessions.sessions.creation import Voucher, start
+from jwt_sessions.sessions.ending import end, end_all, end_many, live_sessions
+from jwt_sessions.sessions.issuance import Step, issuable_audience, issue, until_stored
+from jwt_sessions.sessions.memberships import accepted_tenants, remembered_members
+from jwt_sessions.sessions.preview import sessions_ended_by
+from jwt_sessions.sessions.reauthentication import reauthenticated
+from jwt_sessions.sessions.renewal import refresh, renew, resolve
+from jwt_sessions.sessions.retention import BATCH_SIZE, MAX_BATCH_SIZE, Purged, purge
 
 __all__ = [
-    "NewCredential",
+    "BATCH_SIZE",
+    "MAX_BATCH_SIZE",
+    "AccessToken",
+    "Purged",
+    "Step",
     "VerifiedToken",
-    "authenticate_client",
+    "Voucher",
+    "accepted_tenants",
     "authorize",
-    "authorize_session",
-    "create_credential",
     "end",
     "end_all",
-    "exchange_credential",
-    "exchange_token",
-    "introspect",
+    "end_many",
+    "insistently",
+    "issuable_audience",
+    "issue",
     "live_sessions",
-    "own_credentials",
+    "purge",
     "raise_version",
-    "reauthenticate",
+    "reauthenticated",
     "refresh",
+    "remembered_members",
     "renew",
     "require_reauthentication",
-    "revoke_credential",
-    "revoked_sessions",
-    "sign_in",
-    "sign_out",
+    "resolve",
+    "session_of",
+    "sessions_ended_by",
+    "size_with_claims",
     "start",
+    "until_stored",
 ]

@@ -10,9 +10,9 @@ from django.db import OperationalError, connections, router, transaction
 
 from jwt_sessions import conf
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Credential, Session, TenantActivity
-from jwt_sessions.sessions.contention import insistently
-from jwt_sessions.sessions.end import record_end
+from jwt_sessions.models import Session, TenantActivity
+from jwt_sessions.policies import activity_is_due
+from jwt_sessions.sessions.ending import record_end
 
 logger = logging.getLogger("jwt_sessions")
 
@@ -24,20 +24,15 @@ def note_first_use(session: Session, generation: int, now: datetime) -> None:
     What is written stands on ``session`` too, here and in :func:`note_activity`.
     """
     is_first = generation == session.generation > 0 and session.first_used_at is None
-    if is_first and _write(lambda: Session.objects.mark_used(session.pk, generation, now)):
+    if is_first and write(lambda: Session.objects.mark_used(session.pk, generation, now)):
         session.first_used_at = now
-
-
-def is_due(active_at: datetime, now: datetime) -> bool:
-    """Whether activity on record is older than ``ACTIVITY_RESOLUTION``."""
-    return active_at <= now - conf.current().ACTIVITY_RESOLUTION
 
 
 def note_activity(session: Session, now: datetime) -> None:
     """Note that the user was there; written at most once per ``ACTIVITY_RESOLUTION``."""
-    if is_due(session.last_active_at, now):
+    if activity_is_due(session.last_active_at, now):
         seen_before = now - conf.current().ACTIVITY_RESOLUTION
-        if _write(lambda: Session.objects.mark_active(session.pk, seen_before, now)):
+        if write(lambda: Session.objects.mark_active(session.pk, seen_before, now)):
             session.last_active_at = now
 
 
@@ -47,29 +42,17 @@ def note_tenant_activity(session: Session, tenant: str, active_at: datetime | No
 
     Answers what is on record now: ``active_at``, or ``now`` if that was written.
     """
-    if active_at is None or is_due(active_at, now):
-        return now if _write(lambda: TenantActivity.objects.note(session.pk, tenant, now)) else active_at
+    if active_at is None or activity_is_due(active_at, now):
+        return now if write(lambda: TenantActivity.objects.note(session.pk, tenant, now)) else active_at
     return active_at
-
-
-def note_credential_use(credential: Credential, now: datetime) -> None:
-    """Note that a credential was used; written at most once per ``ACTIVITY_RESOLUTION``."""
-    if credential.last_used_at is None or is_due(credential.last_used_at, now):
-        seen_before = now - conf.current().ACTIVITY_RESOLUTION
-        try:
-            insistently(lambda: Credential.objects.mark_used(credential, seen_before, now))
-        except OperationalError:
-            if connections[router.db_for_write(Credential)].in_atomic_block:
-                raise
-            logger.warning("the use of a credential could not be written")
 
 
 def note_end(session: Session, reason: EndReason, now: datetime) -> None:
     """Note why a session is over by its verdict, and tell about it. It is over whether or not that can be written."""
-    _write(lambda: record_end(session, reason, now))
+    write(lambda: record_end(session, reason, now))
 
 
-def _write(statement: Callable[[], object]) -> bool:
+def write(statement: Callable[[], object]) -> bool:
     """
     Run a write that the request does not depend on. Answers whether it changed anything.
 

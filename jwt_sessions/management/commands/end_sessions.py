@@ -11,7 +11,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jwt_sessions import sessions
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.sessions.tenants import remembered_members
 
 
 class Command(BaseCommand):
@@ -38,7 +37,7 @@ class Command(BaseCommand):
             except get_user_model().DoesNotExist:
                 raise CommandError(f"There is no user {options['user']!r}.") from None
         elif options["tenant"] is not None:
-            whose = remembered_members(options["tenant"])
+            whose = sessions.remembered_members(options["tenant"])
         else:
             whose = users.filter(jwt_sessions__ended_at__isnull=True, jwt_sessions__isnull=False).distinct().iterator()
         ended = sum(sessions.end_all(user, reason=options["reason"]) for user in whose)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from jwt_sessions.models.lookup import find
-from jwt_sessions.policies import deadlines
-from jwt_sessions.sessions.verdict import tenant_deadlines, verdict
+from jwt_sessions.verdict.session import SessionState, find
 
 
 class Command(BaseCommand):
@@ -22,23 +21,23 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found = _find(options["sid"])
         session, now = found.session, timezone.now()
-        reason = verdict(session, found.jwt_version, found.policy(), now)
+        reason = found.verdict(now)
         self.stdout.write(f"session {session.pk} of user {session.user_id}, audience {session.audience}")
         self.stdout.write("It lives." if reason is None else f"It has ended: {reason.value}.")
-        limits = deadlines(session, found.policy())
-        for each in sorted(limits, key=lambda deadline: deadline.at):
+        limits = found.deadlines()
+        for each in limits:
             first = " (first)" if each is limits.next else ""
             self.stdout.write(f"  {each.reason.value}: {each.at.isoformat()}, set by {each.source}{first}")
         if limits.next is None:
             self.stdout.write("  Nothing limits it.")
         for clock in session.tenant_activity.order_by("tenant"):
-            idle = tenant_deadlines(session, clock.last_active_at, found.policy(clock.tenant)).idle
+            idle = replace(found, tenant_active_at=clock.last_active_at).deadlines(clock.tenant).idle
             until = f"open until {idle.at.isoformat()}, set by {idle.source}" if idle else "never idle"
             closed = " (closed now)" if idle and idle.at <= now else ""
             self.stdout.write(f"  tenant {clock.tenant}: {until}{closed}")
 
 
-def _find(sid: str) -> Any:
+def _find(sid: str) -> SessionState:
     try:
         found = find(UUID(sid))
     except ValueError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from jwt_sessions.sessions.purge import BATCH_SIZE, MAX_BATCH_SIZE, Purged, purge
+from jwt_sessions.sessions import BATCH_SIZE, MAX_BATCH_SIZE, Purged, purge
 
 MAX_DAYS = 36_500
 

@@ -1,0 +1,1 @@
+"""What models and statements share: compiled SQL, the database that is written to, time-ordered ids."""

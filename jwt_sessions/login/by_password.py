@@ -1,0 +1,78 @@
+"""Signing in and giving the password again."""
+
+from __future__ import annotations
+
+from django.contrib.auth.signals import user_logged_in
+from django.http import HttpRequest
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from jwt_sessions import sessions
+from jwt_sessions.exceptions import InvalidCredentials
+from jwt_sessions.login.password import verify_password
+from jwt_sessions.types import TokenPair
+
+
+@sensitive_variables()
+def sign_in(
+    request: HttpRequest,
+    username: str,
+    password: str,
+    *,
+    audience: str | None = None,
+    tenant: str | None = None,
+    device_name: str = "",
+    replace_others: bool = False,
+) -> TokenPair:
+    """
+    Verify a name and a password and start a session.
+
+    Django's ``user_logged_in`` and ``user_login_failed`` are sent as for a login by form.
+
+    Raises:
+        InvalidCredentials: No backend accepts them, or the user is not active.
+        Throttled: There were too many failures for this name or from this address.
+        InvalidTarget, TenantForbidden, SessionLimit, IssueDenied, IssueFailed: See
+            :func:`jwt_sessions.sessions.start`. Nothing was stored.
+    """
+    audience = sessions.issuable_audience(audience)
+    user = verify_password(request, username, password)
+    pair = sessions.start(
+        user,
+        request=request,
+        audience=audience,
+        tenant=tenant,
+        device_name=device_name,
+        replace_others=replace_others,
+    )
+    user_logged_in.send(sender=user.__class__, request=request, user=user)
+    return pair
+
+
+@sensitive_variables()
+def reauthenticate(access_token: str, password: str, *, request: HttpRequest, tenant: str | None = None) -> TokenPair:
+    """
+    Give the password again within a session, as :func:`jwt_sessions.sessions.reauthenticated`.
+
+    Nothing is noted, and no tenant is opened, before the password was right.
+
+    Args:
+        access_token: The access token of the session.
+        password: The password of its user.
+        request: The request.
+        tenant: The tenant to act for; that of the access token unless told.
+
+    Raises:
+        InvalidCredentials: The password is wrong.
+        Throttled: There were too many failures.
+        InvalidToken, ExpiredToken: As for a request with this token.
+        SessionEnded, TenantForbidden, IssueDenied, IssueFailed: See
+            :func:`jwt_sessions.sessions.reauthenticated`. Everything is as it was.
+    """
+    found, claims = sessions.session_of(access_token, timezone.now(), idle_tenant=True)
+    user = found.user
+    if verify_password(request, user.get_username(), password).pk != user.pk:
+        raise InvalidCredentials
+    return sessions.reauthenticated(
+        found.session, request=request, tenant=tenant or claims.get("tenantId"), audience=claims["aud"]
+    )
