@@ -22,6 +22,7 @@ from jwt_sessions.exceptions import IssueDenied
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
 from tests.clients import CHROME, Device
 from tests.factories import UserFactory
+from tests.statements import executed
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +258,13 @@ def test_all_fields_of_a_refresh_token_are_shown_but_no_full_hash(admin, start, 
 
 def test_sessions_cannot_be_added_by_hand(admin):
     assert admin.get(url("session", "add")).status_code == 403
+
+
+def test_ending_selected_sessions_costs_the_same_however_many_they_are(admin, user):
+    few, many = [sessions.start(user).session for _ in range(2)], [sessions.start(user).session for _ in range(8)]
+    of_few = len(executed(lambda: act(admin, "session", "end_selected", *few)))
+    assert len(executed(lambda: act(admin, "session", "end_selected", *many))) == of_few
+    assert Session.objects.filter(end_reason="ended_by_admin").count() == 10
 
 
 def test_end_selected_ends_those_and_no_others(admin, user):

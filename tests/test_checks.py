@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import sys
 from datetime import timedelta
+from types import ModuleType
 
 import pytest
 from django.core import checks
 from django.core.management import CommandError, call_command
 from django.test import override_settings
+from django.urls import clear_url_caches, include, path
+from rest_framework.views import APIView
 
+from jwt_sessions.authentication import JWTSessionAuthentication
 from jwt_sessions.conf import LONGEST, Settings
 from tests.check_messages import CAREFUL, ids, messages
+from tests.factories import UserFactory
 
 # Django's own checks of the models ask the database what it supports.
 pytestmark = pytest.mark.django_db
@@ -208,6 +213,8 @@ def test_the_edge_of_an_impossible_combination_is_possible(given):
         ({"ROTATE_REFRESH_TOKENS": False}, "W007", "ROTATE_REFRESH_TOKENS"),
         ({"ALGORITHM": "HS256"}, "W008", "ALGORITHM"),
         ({"ISSUER": "jwt-sessions"}, "W009", "ISSUER"),
+        ({"ISSUER": "http://id.example.com"}, "W014", "ISSUER"),
+        ({"ISSUER": "https://id.example.com/"}, "W015", "ISSUER"),
         ({"ACCESS_TOKEN_LIFETIME": timedelta(seconds=3601)}, "W010", "ACCESS_TOKEN_LIFETIME"),
     ],
 )
@@ -252,3 +259,68 @@ def test_manage_py_check_fails_and_quotes_no_key(capsys):
         call_command("check")
     assert "E023" in str(caught.value)
     assert CANARY not in str(caught.value) + "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"LEEWAY": timedelta(days=-1)}, "datetime.timedelta(days=-1)"),
+        ({"MAX_CONCURRENT_SESSIONS": 0}, "(0)"),
+        ({"SIGNING_KEYS": CANARY}, "(str)"),
+        ({"TENANTS": "no.such.module"}, "(str)"),
+    ],
+)
+def test_a_wrong_value_is_shown_unless_it_may_be_a_secret(given, shown):
+    (message,) = messages(given)
+    assert shown in message.msg
+    assert CANARY not in str(message)
+
+
+def test_a_callable_that_cannot_be_imported_says_why():
+    (message,) = messages({"TENANTS": "no.such.module"})
+    assert "No module named 'no'" in message.hint
+
+
+def test_a_cache_that_is_missing_is_named():
+    (message,) = messages({"SESSION_CACHE": "verdicts"})
+    assert "'verdicts'" in message.msg
+
+
+def test_the_claim_that_fails_is_named(db):
+    UserFactory()
+    (message,) = messages({"CLAIMS": {"email": "email", "plan": "profile.plan"}})
+    assert message.id == "jwt_sessions.W013"
+    assert "'plan'" in message.msg
+
+
+@pytest.mark.parametrize("name", ["JWT_SESSION", "JWT_SESIONS", "JWTSESSIONS"])
+def test_a_misspelt_name_of_the_settings_is_an_error(settings, name):
+    setattr(settings, name, {"LEEWAY": CANARY})
+    (message,) = messages({})
+    assert (message.id, message.obj) == ("jwt_sessions.E003", name)
+    assert CANARY not in str(message)
+    setattr(settings, name, "not a dict")
+    assert messages({}) == []
+
+
+class OwnView(APIView):
+    authentication_classes = (JWTSessionAuthentication,)
+
+
+@pytest.mark.parametrize("how", ["default", "middleware", "view"])
+def test_a_project_in_which_no_view_takes_an_access_token_is_warned(settings, how):
+    settings.ROOT_URLCONF = ModuleType("urls")
+    settings.ROOT_URLCONF.urlpatterns = [path("auth/", include("jwt_sessions.urls"))]
+    settings.REST_FRAMEWORK = {}
+    settings.MIDDLEWARE = []
+    assert ids({}) == ["W016"]
+    if how == "default":
+        settings.REST_FRAMEWORK = {
+            "DEFAULT_AUTHENTICATION_CLASSES": ["jwt_sessions.authentication.JWTSessionAuthentication"]
+        }
+    elif how == "middleware":
+        settings.MIDDLEWARE = ["jwt_sessions.middleware.JWTSessionMiddleware"]
+    else:
+        settings.ROOT_URLCONF.urlpatterns += [path("api/", include([path("me/", OwnView.as_view())]))]
+        clear_url_caches()
+    assert ids({}) == []

@@ -6,6 +6,7 @@ import copy
 import ipaddress
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.conf import settings as django_settings
@@ -183,3 +184,16 @@ def test_parsing_changes_nothing(settings):
     kept = copy.deepcopy(given)
     conf.parse(given)
     assert given == kept
+
+
+class Directory:
+    def address(self, request):
+        return "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    "callable", [partial(dict, a=1), Directory().address, lambda user: []], ids=lambda each: type(each).__name__
+)
+def test_callables_of_any_kind_are_parsed_once(callable):
+    with override_settings(JWT_SESSIONS={"TENANTS": callable, "CLAIMS": {"plan": callable}}):
+        assert conf.current() is conf.current()

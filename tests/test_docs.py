@@ -13,6 +13,7 @@ from django.core.management import BaseCommand, get_commands, load_command_class
 from django.test import RequestFactory
 
 from jwt_sessions import conf, exceptions, signals
+from jwt_sessions.tokens.claims import CLAIMS, EVERY
 from tests.documentation import PAGES, ROOT, python_blocks
 from tests.factories import UserFactory
 
@@ -136,3 +137,13 @@ def test_the_clients_are_documented_with_the_versions_that_are_tested():
     assert {name: floors[name.lower()] for name, _version in table if name not in packages} == {
         name: version for name, version in table if name not in packages
     }
+
+
+def test_every_claim_is_documented_with_its_types_and_meaning():
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|$", (ROOT / "docs" / "claims.md").read_text(), re.M)
+    documented = {name: (types, meaning) for name, types, meaning in rows}
+    types = {
+        name: "every" if claim.required == EVERY else ", ".join(f"`{each}`" for each in claim.required)
+        for name, claim in CLAIMS.items()
+    }
+    assert documented == {name: (types[name] or "where it applies", claim.meaning) for name, claim in CLAIMS.items()}

@@ -487,3 +487,10 @@ def test_a_throttled_sign_in_stores_nothing_and_asks_no_backend(device, limit, s
     assert sent == []
     assert not Session.objects.exists()
     assert not RefreshToken.objects.exists()
+
+
+def test_another_name_for_the_user_name_field_is_answered_with_the_right_one(user, client):
+    attempt = {"username": user.email, "password": PASSWORD}
+    response = client.post("/auth/login/", attempt, content_type="application/json")
+    assert (response.status_code, response.json()["field"]) == (400, "email")
+    assert "'email'" in response.json()["detail"]

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.signals import user_logged_out
 from django.test import Client
 from django.urls import reverse
+from rest_framework.test import APIClient
 
 from jwt_sessions.models import Session
 from jwt_sessions.sessions import end
@@ -274,3 +275,12 @@ def test_a_session_that_is_gone_is_refused_also_where_nothing_is_checked(device,
     Session.objects.all().delete()
     response = device.http.generic(method, reverse(f"jwt_sessions:{name}", args=args), headers=device.bearer)
     assert (response.status_code, response.json()["code"]) == (401, "INVALID_TOKEN")
+
+
+@pytest.mark.parametrize("path", ["sessions/", "sessions/current/", "credentials/"])
+def test_a_user_forced_by_a_test_client_without_a_token_is_refused_clearly(user, path):
+    client = APIClient()
+    client.force_authenticate(user)
+    response = client.get(f"/auth/{path}")
+    assert (response.status_code, response.json()["code"]) == (401, "INVALID_TOKEN")
+    assert "access token of a session" in response.json()["detail"]

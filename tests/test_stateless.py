@@ -111,7 +111,7 @@ def later(monkeypatch):
 def settle():
     """Wait until no fetch is on its way."""
     deadline = time.monotonic() + 5
-    while any(document._flight for document in verification._documents.values()):
+    while any(document._fetching for document in verification._documents.values()):
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

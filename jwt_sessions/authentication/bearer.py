@@ -17,7 +17,7 @@ BACKGROUND_HEADER = "X-Session-Background"
 
 
 class BearerAuthentication(BaseAuthentication):
-    """Authenticates ``Authorization: Bearer <access token>`` (RFC 6750 §2.1). What is a good one, others know."""
+    """Authenticates ``Authorization: Bearer <access token>`` (RFC 6750 §2.1). Subclasses say what is a good one."""
 
     def authorize(self, request: Request) -> tuple[Any, Any] | None:
         """

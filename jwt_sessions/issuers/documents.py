@@ -54,10 +54,10 @@ class _Copy(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
+class _Fetch:
     """A fetch on its way."""
 
-    landed: Event
+    done: Event
     deadline: float
 
 
@@ -80,7 +80,7 @@ class Document(Generic[T]):
         self._read = read
         self._lock = Lock()
         self._copy: _Copy[T] | None = None
-        self._flight: _Flight | None = None
+        self._fetching: _Fetch | None = None
         self._failing = False
         self._attempted = float("-inf")
 
@@ -90,7 +90,7 @@ class Document(Generic[T]):
     @property
     def is_failing(self) -> bool:
         """Whether the last fetch failed, or is on its way still."""
-        return self._failing or self._flight is not None
+        return self._failing or self._fetching is not None
 
     @property
     def next_attempt_in(self) -> int:
@@ -109,14 +109,14 @@ class Document(Generic[T]):
         if now - self._attempted > 2 * lifetime:
             return self.renewed()
         if copy is None or now - copy.fetched > 0.8 * lifetime:
-            self._depart()
+            self._start_fetch()
         return None if copy is None else copy.value
 
     def renewed(self) -> T | None:
         """What is known after another fetch, if it is time for one: waits for it, at most the timeout."""
-        flight = self._depart()
-        if flight is not None:
-            flight.landed.wait(max(0, flight.deadline - monotonic()))
+        fetch = self._start_fetch()
+        if fetch is not None:
+            fetch.done.wait(max(0, fetch.deadline - monotonic()))
         copy = self._usable()
         return None if copy is None else copy.value
 
@@ -124,21 +124,21 @@ class Document(Generic[T]):
         copy = self._copy
         return None if copy is None or monotonic() - copy.fetched > copy.lifetime + LONGEST_OUTAGE else copy
 
-    def _depart(self) -> _Flight | None:
+    def _start_fetch(self) -> _Fetch | None:
         """The fetch on its way, a new one, or ``None`` where it is too early for one."""
         with self._lock:
-            if self._flight is not None:
-                return self._flight
+            if self._fetching is not None:
+                return self._fetching
             if monotonic() - self._attempted < self._rhythm.pause:
                 return None
-            flight = self._flight = _Flight(Event(), monotonic() + self.source.timeout)
+            fetch = self._fetching = _Fetch(Event(), monotonic() + self.source.timeout)
         try:
-            Thread(target=self._fetch, args=(flight,), name="jwt_sessions fetch", daemon=True).start()
+            Thread(target=self._fetch, args=(fetch,), name="jwt_sessions fetch", daemon=True).start()
         except RuntimeError:
-            self._land(flight, None, "no thread can be started")
-        return flight
+            self._finish(fetch, None, "no thread can be started")
+        return fetch
 
-    def _fetch(self, flight: _Flight) -> None:
+    def _fetch(self, fetch: _Fetch) -> None:
         copy, trouble = None, ""
         try:
             copy = self._fetched()
@@ -150,7 +150,7 @@ class Document(Generic[T]):
             # Whatever it is, who waits must not wait for ever, and the next one must be able to try.
             trouble = type(error).__name__
         finally:
-            self._land(flight, copy, trouble)
+            self._finish(fetch, copy, trouble)
 
     def _fetched(self) -> _Copy[T]:
         known = self._copy
@@ -164,12 +164,12 @@ class Document(Generic[T]):
         body = answer.body or b""
         return _Copy(self._read(body), body, answer.etag, lifetime, monotonic())
 
-    def _land(self, flight: _Flight, copy: _Copy[T] | None, trouble: str) -> None:
+    def _finish(self, fetch: _Fetch, copy: _Copy[T] | None, trouble: str) -> None:
         with self._lock:
             was_failing, self._failing = self._failing, copy is None
             self._copy = copy or self._copy
             self._attempted = monotonic()
-            self._flight = None
+            self._fetching = None
         # The query may be a secret between the two servers.
         place = self.source.url.partition("?")[0]
         if copy is None and not was_failing:
@@ -177,4 +177,4 @@ class Document(Generic[T]):
             logger.warning("%s cannot be used: %s. %s.", place, trouble, known)
         elif copy is not None and was_failing:
             logger.info("%s can be used again.", place)
-        flight.landed.set()
+        fetch.done.set()

@@ -67,7 +67,7 @@ def reauthenticate(access_token: str, password: str, *, request: HttpRequest, te
         Throttled: There were too many failures.
         InvalidToken, ExpiredToken: As for a request with this token.
         SessionEnded, TenantForbidden, IssueDenied, IssueFailed: See
-            :func:`jwt_sessions.sessions.reauthenticated`. Everything is as it was.
+            :func:`jwt_sessions.sessions.reauthenticated`. Nothing is changed.
     """
     found, claims = sessions.session_of(access_token, timezone.now(), idle_tenant=True)
     user = found.user

@@ -4,7 +4,7 @@ The one path on which access tokens are issued, for sessions and for credentials
 A door (sign-in, refresh, renewal, re-authentication, exchange) has verified what was presented. It says with a
 :class:`Step` what it changes, and :func:`issue` does the rest, in this order: re-authentication mark, membership, idle
 tenant, deadline, hook, signature, storing, noting, answer. Nothing is stored before the step stores it, so a refusal
-leaves all as it was.
+changes nothing.
 """
 
 from __future__ import annotations

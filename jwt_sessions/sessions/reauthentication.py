@@ -55,7 +55,7 @@ def reauthenticated(
     Raises:
         InvalidToken: There is no such session.
         SessionEnded: The session is over, also because the password was changed meanwhile.
-        TenantForbidden, IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.issue`. Everything is as it was.
+        TenantForbidden, IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.issue`. Nothing is changed.
     """
     session_id = session.pk if isinstance(session, Session) else session
     asked = TokenRequest(client_info(request), audience, tenant)

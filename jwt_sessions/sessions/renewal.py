@@ -105,7 +105,7 @@ def refresh(
         SessionEnded: It is genuine and current, but its session is over.
         InvalidTarget: The audience may not be issued.
         TenantForbidden, TenantIdle, ReauthenticationRequired, IssueDenied, IssueFailed: See
-            :func:`jwt_sessions.sessions.issue`. The refresh token is as it was.
+            :func:`jwt_sessions.sessions.issue`. The refresh token is unchanged.
     """
     presented = opaque.parse(refresh_token)
     if audience is not None:
@@ -165,7 +165,7 @@ def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None,
         RenewalDisabled: ``ALLOW_RENEWAL`` is off.
         InvalidToken, ExpiredToken, TenantIdle, SessionEnded: As for a request with this token.
         TenantForbidden, ReauthenticationRequired, IssueDenied, IssueFailed: See
-            :func:`jwt_sessions.sessions.issue`. Everything is as it was.
+            :func:`jwt_sessions.sessions.issue`. Nothing is changed.
     """
     if not conf.current().ALLOW_RENEWAL:
         raise RenewalDisabled

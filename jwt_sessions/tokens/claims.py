@@ -36,7 +36,7 @@ CLAIMS: Mapping[str, Claim] = {
     "client_id": Claim(
         str,
         (PERSONAL, API),
-        "The id of the credential; for a session the audience that it signed in to (RFC 9068 §2.2).",
+        "The id of the credential; of a session the audience it signed in to (RFC 9068 §2.2).",
     ),
     "auth_time": Claim(int, (USER,), "When the password was last given (RFC 9068 §2.2.1)."),
     "sid": Claim(str, (USER,), "The id of the session."),
