@@ -32,6 +32,8 @@ FLOORS = {
     "registration": ("checks", "receivers", "apps"),
     # For users' own tests: nothing that runs in production imports it.
     "outside": ("testing",),
+    # For programs elsewhere: it imports nothing of the rest, and nothing imports it.
+    "client": ("client",),
 }
 # Packages whose modules nobody outside imports.
 FACADES = ("sessions", "login", "credentials", "issuers")
@@ -113,6 +115,13 @@ def test_what_a_facade_offers_has_the_name_of_no_module(room):
     """Otherwise ``mock.patch`` and an editor find another thing than a reader means."""
     offered = importlib.import_module(f"jwt_sessions.{room}").__all__
     assert [name for name in offered if f"jwt_sessions.{room}.{name}" in PATHS] == []
+
+
+def test_the_client_stands_alone():
+    importing = {module: imported_by(module) for module in MODULES}
+    outside = {module for module in MODULES if not module.startswith("jwt_sessions.client.")} - {"jwt_sessions.client"}
+    assert {imported for module in set(MODULES) - outside for imported in importing[module]}.isdisjoint(outside)
+    assert not any(each.startswith("jwt_sessions.client.") for module in outside for each in importing[module])
 
 
 def test_the_walk_sees_imports_of_every_kind():
