@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import ipaddress
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -148,10 +147,8 @@ def library_of(thing: Any) -> str:
 
 
 def _library_at_hand() -> str:
-    for library in LIBRARIES:
-        if library in sys.modules:
-            return library
-    for library in LIBRARIES:
-        if importlib.util.find_spec(library):
+    for library in sorted(LIBRARIES, key=lambda name: name not in sys.modules):
+        with suppress(ImportError):
+            importlib.import_module(library)
             return library
     raise ImportError(f"A session needs one of {', '.join(LIBRARIES)}. None is installed.")

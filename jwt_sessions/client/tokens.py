@@ -18,8 +18,8 @@ ROUNDING = 1.0
 class Moment:
     """A moment by both of this machine's clocks: one may be set back, the other stands still while it sleeps."""
 
-    wall: float = field(default_factory=time.time)
-    monotonic: float = field(default_factory=time.monotonic)
+    wall: float = field(default_factory=lambda: time.time())
+    monotonic: float = field(default_factory=lambda: time.monotonic())
 
     def elapsed(self) -> float:
         """Seconds since then, by the clock by which it is more."""
