@@ -6,17 +6,17 @@ import copy
 import pickle
 import subprocess
 import sys
-from typing import Any
 
 import httpx
 import pytest
 
-from jwt_sessions.client import MemoryStore, SessionAuth, SessionError, source
+from jwt_sessions.client import MemoryStore, SessionAuth, SessionError
 from tests.token_server import (
     API,
     BASE,
     EVERY_CLIENT,
     FOREIGN,
+    PASSWORD,
     SYNC,
     Answer,
     FakeClock,
@@ -24,6 +24,7 @@ from tests.token_server import (
     TokenServer,
     open_client,
     refusal,
+    refused,
 )
 
 DAY = 86_400
@@ -31,8 +32,7 @@ DAY = 86_400
 
 @pytest.fixture
 def clock(monkeypatch):
-    with FakeClock().installed(monkeypatch) as installed:
-        yield installed
+    return FakeClock().install(monkeypatch)
 
 
 @pytest.fixture
@@ -52,34 +52,22 @@ def one(server):
     return Program("httpx", server).sign_in()
 
 
-@pytest.fixture(autouse=True)
-def longest_pauses(monkeypatch):
-    """Pauses are chosen at random up to a length that grows; here always that length."""
-    monkeypatch.setattr(source.random, "uniform", lambda _shortest, longest: longest)
-
-
-def refused(program: Program, **options: Any) -> SessionError:
-    with pytest.raises(SessionError) as caught:
-        program.call(**options)
-    return caught.value
-
-
 # Signing in and out
 
 
 def test_requests_carry_the_token_of_the_sign_in(program, server):
     assert program.call().json()["token"] == "access-s0-1"
-    assert server.at("/auth/login/")[0].json == {"username": "ann", "password": "right"}
+    assert server.at("/auth/login/")[0].json == {"username": "ann", "password": PASSWORD}
 
 
 def test_signing_in_says_what_the_program_knows(server):
     auth = SessionAuth(
         BASE.rstrip("/"), tenant="acme", audience="reports", username_field="email", client=open_client("httpx", server)
     )
-    auth.sign_in("ann@example.com", "right", device_name="laptop", replace_others=True)
+    auth.sign_in("ann@example.com", PASSWORD, device_name="laptop", replace_others=True)
     assert server.at("/auth/login/")[0].json == {
         "email": "ann@example.com",
-        "password": "right",
+        "password": PASSWORD,
         "tenantId": "acme",
         "audience": "reports",
         "device_name": "laptop",
@@ -409,7 +397,7 @@ def test_its_own_calls_do_not_use_the_auth_of_the_client_they_are_made_with(serv
     for kind in SYNC:
         http = open_client(kind, server)
         http.auth = SessionAuth(BASE, client=http)
-        http.auth.sign_in("ann", "right")
+        http.auth.sign_in("ann", PASSWORD)
         clock.shift(250)
         assert http.get(API).status_code == 200
         assert {each.token for each in server.at("/auth/token/") + server.at("/auth/login/")} == {None}

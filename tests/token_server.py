@@ -6,8 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -15,11 +14,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import httpx2
+import pytest
 import requests
 import urllib3
 
-from jwt_sessions.client import SessionAuth, tokens
+from jwt_sessions.client import SessionAuth, SessionError, tokens
 
+PASSWORD = "tr0ub4dor"
 BASE = "https://id.example.com/auth/"
 API = "https://id.example.com/api/"
 FOREIGN = "https://elsewhere.example.com/"
@@ -44,10 +45,9 @@ class FakeClock:
         self.now += seconds
         self.slept += seconds if asleep else 0
 
-    @contextmanager
-    def installed(self, monkeypatch: Any) -> Iterator[FakeClock]:
+    def install(self, monkeypatch: Any) -> FakeClock:
         monkeypatch.setattr(tokens, "time", self)
-        yield self
+        return self
 
 
 @dataclass
@@ -164,7 +164,7 @@ class TokenServer:
         )
 
     def _login(self, asked: Asked) -> Answer:
-        if asked.json["password"] != "right":
+        if asked.json["password"] != PASSWORD:
             return refusal("INVALID_CREDENTIALS")
         sid = f"s{len(self.generation)}"
         self.generation[sid] = 0
@@ -262,7 +262,7 @@ class Program:
         self.kind, self.server = kind, server
         self.auth = make_auth(kind, server, **options)
 
-    def sign_in(self, password: str = "right", **more: Any) -> Program:
+    def sign_in(self, password: str = PASSWORD, **more: Any) -> Program:
         if self.kind.endswith("async"):
             asyncio.run(self.auth.asign_in("ann", password, **more))
         else:
@@ -285,3 +285,10 @@ class Program:
     async def _acall(self, method: str, url: str, **options: Any) -> Any:
         async with open_client(self.kind, self.server, auth=self.auth) as http:
             return await http.request(method, url, **options)
+
+
+def refused(program: Program, **options: Any) -> SessionError:
+    """The error that a call of a program ends with."""
+    with pytest.raises(SessionError) as caught:
+        program.call(**options)
+    return caught.value

@@ -221,7 +221,7 @@ class TokenSource:
         seconds = error.retry_after
         if seconds is None:
             held = self._tokens
-            left = held.kept.expires_in - held.age() if held is not None and self._is_good(held) else 0.0
+            left = held.seconds_left() if held is not None and self._is_good(held) else 0.0
             longest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2**self._failures, left)
             seconds = max(SHORTEST_PAUSE, random.uniform(0, longest))  # noqa: S311  # not a secret
         self._pause = Pause(copy.copy(error), seconds, Moment())

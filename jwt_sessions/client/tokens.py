@@ -64,7 +64,11 @@ class Tokens:
 
     def is_good(self) -> bool:
         """Whether the access token has not expired."""
-        return self.is_fresh() or self.age() < self.kept.expires_in - ROUNDING
+        return self.is_fresh() or self.seconds_left() > 0
+
+    def seconds_left(self) -> float:
+        """For how long the access token is good; negative if it has expired."""
+        return self.kept.expires_in - ROUNDING - self.age()
 
     def text(self) -> str:
         """What a store keeps."""
