@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import httpx
+import httpx2
 import pytest
 
 from jwt_sessions.client import MemoryStore, SessionAuth, SessionError
@@ -436,9 +437,12 @@ def test_a_host_may_have_letters_of_any_script(server):
     assert SessionAuth("https://bücher.example/auth/")._server.is_own("https://xn--bcher-kva.example/api/")
 
 
-@pytest.mark.parametrize("client", [httpx.AsyncClient(), object()])
-def test_a_client_that_cannot_make_calls_is_refused(client):
-    with pytest.raises((TypeError, AttributeError)):
+@pytest.mark.parametrize(
+    ("client", "message"),
+    [(httpx.AsyncClient(), "a synchronous one"), (httpx2.AsyncClient(), "a synchronous one"), (object(), "none of")],
+)
+def test_a_client_that_cannot_make_calls_is_refused(client, message):
+    with pytest.raises(TypeError, match=message):
         SessionAuth(BASE, client=client)
 
 

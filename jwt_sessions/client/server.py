@@ -48,12 +48,12 @@ class Server:
         origin = _origin(parts)
         if origin is None or (parts.scheme != "https" and not _is_loopback(origin[1])):
             raise ValueError("base_url has to be an https URL; http is for localhost, 127.0.0.0/8 and [::1] only.")
+        self._library = None if client is None else library_of(client)
         if client is not None and inspect.iscoroutinefunction(client.post):
             raise TypeError("client has to be a synchronous one: calls of async programs are made in a thread.")
         self.base_url = base_url.rstrip("/") + "/"
         self._origin = origin
         self._client = client
-        self._library = None if client is None else library_of(client)
 
     def is_own(self, url: str) -> bool:
         """Whether a URL is of this server's origin (RFC 6454 §4)."""
