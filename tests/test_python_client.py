@@ -148,8 +148,9 @@ def test_a_clock_that_is_wrong_by_a_day_changes_nothing(server, clock, wrong_by)
     assert server.refreshes == 3
 
 
-def test_a_clock_that_is_set_back_delays_no_refresh(one, server, clock):
-    clock.wall_error = -DAY
+@pytest.mark.parametrize("seconds", [100, DAY])
+def test_a_clock_that_is_set_back_delays_no_refresh(one, server, clock, seconds):
+    clock.wall_error = -seconds
     clock.shift(241)
     one.call()
     assert server.refreshes == 1
@@ -258,6 +259,14 @@ def test_an_expired_token_that_another_program_has_refreshed_is_not_refreshed_ag
     assert server.refreshes == 1
 
 
+def test_a_late_refusal_of_an_older_token_does_not_revive_a_newer_one(one, server):
+    one.call()
+    one.auth._source.refuse("access-s0-1")
+    one.auth._source.refuse("access-s0-0")
+    assert one.call().json()["token"] == "access-s0-2"
+    assert server.refreshes == 1
+
+
 # The end of a session
 
 
@@ -309,11 +318,11 @@ def test_programs_for_several_tenants_share_a_session_but_no_access_token(server
     assert (server.refreshes, server.ended) == (11, {})
 
 
-def test_a_tenants_program_drops_a_token_of_another_session(server):
+def test_a_tenants_program_drops_a_token_of_another_session(server, clock):
     store = MemoryStore()
     one = Program("httpx", server, store=store, tenant="a").sign_in()
     Program("httpx", server, store=store, tenant="b").sign_in()
-    server.expire()
+    clock.shift(250)
     server.next_answers = [Answer(503)]
     assert refused(one).status == 503
 

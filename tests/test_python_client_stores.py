@@ -261,10 +261,33 @@ def test_of_those_who_wait_for_a_store_that_is_held_only_the_first_waits(program
     monkeypatch.setattr(stores, "LOCK_TIMEOUT", 0.2)
     clock.shift(310)
     with FileStore(path).lock():
+        waits = count_calls(monkeypatch, "_wait_for")
         errors = [refused(program) for _call in range(5)]
+    assert len(waits) == 1
     assert {error.code for error in errors} == {"STORE_FAILED"}
     assert "TimeoutError" in str(errors[0])
     assert server.refreshes == 0
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """A list that grows with each call of a method of ``FileStore``."""
+    calls: list[str] = []
+    method = getattr(FileStore, name)
+    monkeypatch.setattr(FileStore, name, lambda *arguments: (calls.append(name), method(*arguments))[1])
+    return calls
+
+
+def test_the_store_is_left_alone_while_the_token_is_good(program, server, clock, monkeypatch):
+    loads = count_calls(monkeypatch, "load")
+    clock.shift(230)
+    for _call in range(3):
+        program.call()
+    assert len(loads) == 0
+    clock.shift(20)
+    server.next_answers = [Answer(503, headers={"Retry-After": "20"})]
+    for _call in range(3):
+        program.call()
+    assert (len(loads), server.refreshes) == (1, 1)
 
 
 def test_saved_before_used(server, clock):

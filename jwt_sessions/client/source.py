@@ -91,7 +91,8 @@ class TokenSource:
             return token
         with self._turn:
             held = self._tokens
-            if held is None or not (self._is_good(held) and (held.is_fresh() or self._is_paused())):
+            # Another thread may have refreshed meanwhile.
+            if held is None or not (self._is_good(held) and held.is_fresh()):
                 held = self._renewed(background)
             return held.kept.access_token
 
