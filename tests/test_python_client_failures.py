@@ -211,17 +211,20 @@ def test_fifty_threads_refresh_once_per_expiry(server, clock, kind, age):
 
 @pytest.mark.parametrize("age", [250, 301], ids=["still good", "expired"])
 @pytest.mark.parametrize("kind", ASYNC)
-def test_fifty_tasks_refresh_once_per_expiry(server, clock, kind, age):
+def test_fifty_tasks_refresh_once_per_expiry_in_one_thread(server, clock, kind, age, monkeypatch):
     auth, server.delay = make_auth(kind, server), 0.02
+    in_thread, threads = asyncio.to_thread, []
+    monkeypatch.setattr(asyncio, "to_thread", lambda *call, **more: (threads.append(1), in_thread(*call, **more))[1])
 
     async def main() -> None:
         await auth.asign_in("ann", PASSWORD)
         async with open_client(kind, server, auth=auth) as http:
             for expiry in range(EXPIRIES):
                 clock.shift(age)
+                threads.clear()
                 answers = await asyncio.gather(*(http.get(API) for _task in range(AT_ONCE)))
                 assert [answer.status_code for answer in answers] == [200] * AT_ONCE
-                assert server.refreshes == expiry + 1
+                assert (server.refreshes, len(threads)) == (expiry + 1, 1)
 
     asyncio.run(main())
 

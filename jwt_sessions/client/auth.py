@@ -13,7 +13,6 @@ from jwt_sessions.client.server import Server, body_of, library_of
 from jwt_sessions.client.source import TokenSource
 from jwt_sessions.client.stores import MemoryStore, Store
 
-AUTHORIZATION = "Authorization"
 BACKGROUND = "X-Session-Background"
 FIXED = frozenset({"tenantId", "audience", "delivery"})
 # A token that may have been good is refused: it expired, or another program has signed in again since.
@@ -174,21 +173,15 @@ class SessionAuth:
     # Both
 
     def _is_refused(self, response: Any, token: str) -> bool:
-        """Whether the server, and no other that a redirect led to, refuses a token that was sent to it."""
-        request = response.request
-        was_sent = request.headers.get(AUTHORIZATION) == _bearer(token) and self._server.is_own(str(request.url))
-        refused = was_sent and body_of(response).get("code") in WORTH_A_REFRESH
+        """Whether the server refuses the token: the server, and no other that a redirect led to."""
+        refused = self._server.is_own(str(response.request.url)) and body_of(response).get("code") in WORTH_A_REFRESH
         if refused:
             self._source.refuse(token)
         return refused
 
 
-def _bearer(token: str) -> str:
-    return f"Bearer {token}"
-
-
 def _with_token(request: Any, token: str) -> Any:
-    request.headers[AUTHORIZATION] = _bearer(token)
+    request.headers["Authorization"] = f"Bearer {token}"
     return request
 
 
