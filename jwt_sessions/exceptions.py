@@ -8,6 +8,7 @@ sign in again (``True``) or may try again later (``False``). How an error looks 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import ClassVar
 
@@ -69,22 +70,30 @@ class SessionEnded(JWTSessionsError):
         self.reason = reason
 
 
+class NoSession(JWTSessionsError):
+    """A refresh was asked for with neither a refresh token nor a cookie: nobody is signed in here."""
+
+    code = "NO_SESSION"
+    terminal = True
+    message = "Nobody is signed in."
+
+
 class ReauthenticationRequired(JWTSessionsError):
-    """The user was flagged after this session's password was last given."""
+    """The user was marked after the password was last given. The session lives: giving it again opens it."""
 
     code = "REAUTHENTICATION_REQUIRED"
-    terminal = True
-    message = "Sign in again to continue."
+    message = "Give your password again to continue."
 
 
 class RecentLoginRequired(ReauthenticationRequired):
-    """What is asked for needs a password given no longer than ``max_age`` ago (RFC 9470)."""
+    """What is asked for needs an authentication no longer than ``max_age`` ago, by the methods ``amr`` (RFC 9470)."""
 
     message = "Give your password again to do this."
 
-    def __init__(self, max_age: timedelta) -> None:
+    def __init__(self, max_age: timedelta, amr: Iterable[str] = ()) -> None:
         super().__init__()
         self.max_age = max_age
+        self.amr = tuple(sorted(amr))
 
 
 class TenantForbidden(JWTSessionsError):
@@ -106,6 +115,13 @@ class SessionLimit(JWTSessionsError):
 
     code = "SESSION_LIMIT"
     message = "There are too many sessions."
+
+
+class TooManyCredentials(JWTSessionsError):
+    """The user has as many personal credentials as may be; none, where they are turned off."""
+
+    code = "CREDENTIAL_LIMIT"
+    message = "No more credentials may be made."
 
 
 class RenewalDisabled(JWTSessionsError):

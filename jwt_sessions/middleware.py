@@ -16,6 +16,7 @@ from django.utils.functional import SimpleLazyObject
 from jwt_sessions.authentication import authorize_bearer, bearer_token
 from jwt_sessions.exceptions import JWTSessionsError
 from jwt_sessions.http.reports import hide_secrets
+from jwt_sessions.principal import Principal
 from jwt_sessions.sessions import VerifiedToken
 
 
@@ -62,9 +63,13 @@ class Bearer:
     def found(self) -> tuple[Any, VerifiedToken | None]:
         """The user and the verified token."""
         try:
-            return authorize_bearer(self._request) or (AnonymousUser(), None)
+            user, token = authorize_bearer(self._request) or (AnonymousUser(), None)
         except JWTSessionsError:
             return AnonymousUser(), None
+        if token is not None and token.claims["type"] != "user":
+            # Plain views, the admin among them, go by the rights of request.user: a credential has none of its owner's.
+            return Principal(token.claims), token
+        return user, token
 
     def user(self) -> Any:
         """The user, if need be an anonymous one."""

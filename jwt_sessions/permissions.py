@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Self
 
@@ -15,14 +16,16 @@ from jwt_sessions.http.errors import TokenRefused
 
 class RequireRecentLogin(BasePermission):
     """
-    The password must have been given within ``max_age``: ``permission_classes = [RequireRecentLogin(timedelta(…))]``.
+    The user must have been authenticated lately: ``permission_classes = [RequireRecentLogin(timedelta(…))]``.
 
-    Otherwise the answer is 401 with the challenge of RFC 9470 §3, which names the age in seconds; ``reauthenticate/``
-    satisfies it.
+    After ``max_age`` the answer is 401 with the challenge of RFC 9470 §3, which names the age in seconds;
+    ``reauthenticate/`` satisfies it. With ``amr``, as ``{"otp"}``, it must have been by these methods (RFC 8176). The
+    project's own view that verifies them calls :func:`jwt_sessions.sessions.reauthenticated`.
     """
 
-    def __init__(self, max_age: timedelta) -> None:
+    def __init__(self, max_age: timedelta, amr: Iterable[str] = ()) -> None:
         self.max_age = max_age
+        self.amr = frozenset(amr)
 
     def __call__(self) -> Self:
         # REST framework makes a permission by calling what stands in permission_classes.
@@ -33,9 +36,10 @@ class RequireRecentLogin(BasePermission):
         if type(claims.get("auth_time")) is not int:
             # No token, or one for which nobody gave a password, as that of a credential.
             return False
-        if claims["auth_time"] + self.max_age.total_seconds() > timezone.now().timestamp():
+        is_recent = claims["auth_time"] + self.max_age.total_seconds() > timezone.now().timestamp()
+        if is_recent and self.amr <= set(claims.get("amr", ())):
             return True
-        error = RecentLoginRequired(self.max_age)
+        error = RecentLoginRequired(self.max_age, self.amr)
         request.token_refusal = error  # type: ignore[attr-defined]
         raise TokenRefused(error)
 

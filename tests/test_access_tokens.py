@@ -69,6 +69,7 @@ def test_a_token_of_a_session_has_the_claims_of_the_contract(clock, device):
     now = int(NOW.timestamp())
     assert claims.pop("jti")
     assert claims == {
+        "amr": ["pwd"],
         "iss": "jwt-sessions",
         "sub": str(device.user.pk),
         "aud": "api",

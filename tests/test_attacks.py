@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db
 API = "/api/me/"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-COOKIE = "__Host-jwt_sessions_refresh"
+COOKIE = "__Host-Http-jwt_sessions_refresh"
 ENDPOINTS = ("login", "token", "logout", "revoke")
 
 

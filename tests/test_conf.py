@@ -104,7 +104,7 @@ def test_each_setting_takes_what_it_is_documented_to_take(key, value, parsed):
 @pytest.mark.parametrize(
     ("cookie", "name"),
     [
-        ({}, "__Host-refresh"),
+        ({}, "__Host-Http-refresh"),
         ({"SECURE": False}, "refresh"),
         ({"PATH": "/auth/"}, "refresh"),
         ({"DOMAIN": "example.com"}, "refresh"),

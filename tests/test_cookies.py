@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
+from jwt_sessions import sessions
 from jwt_sessions.models import RefreshToken, Session
 from tests.clients import Device
-from tests.factories import PASSWORD
+from tests.factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db
 
-NAME = "__Host-jwt_sessions_refresh"
+NAME = "__Host-Http-jwt_sessions_refresh"
 REFRESH = {"grant_type": "refresh_token"}
 HOST = "api.example.com"
 EVIL = "https://evil.example"
@@ -55,7 +57,7 @@ def test_without_it_there_is_no_cookie(user, parameters):
     ("cookie", "name"),
     [
         ({}, NAME),
-        ({"NAME": "rt"}, "__Host-rt"),
+        ({"NAME": "rt"}, "__Host-Http-rt"),
         ({"SAMESITE": "None"}, NAME),
         ({"PATH": "/auth/"}, "jwt_sessions_refresh"),
         ({"DOMAIN": "example.com"}, "jwt_sessions_refresh"),
@@ -124,7 +126,7 @@ def test_an_empty_token_in_the_body_leaves_it_to_the_cookie(browser, empty):
 def test_an_empty_cookie_is_none(browser):
     browser.http.cookies[NAME] = ""
     response = browser.post("token", REFRESH)
-    assert (response.status_code, response.json()["field"]) == (400, "refresh_token")
+    assert (response.status_code, response.json()["code"]) == (400, "NO_SESSION")
 
 
 # Who may use the cookie. The request goes to https://api.example.com.
@@ -259,7 +261,7 @@ def test_who_presents_a_token_besides_the_cookie_is_believed_wherever_it_comes_f
 def test_a_foreign_site_without_the_cookie_is_answered_like_anybody_without_a_token(browser):
     browser.http.cookies.clear()
     assert send(browser, "logout", origin=EVIL).status_code == 204
-    assert send(browser, "token", REFRESH, origin=EVIL).json()["field"] == "refresh_token"
+    assert send(browser, "token", REFRESH, origin=EVIL).json()["code"] == "NO_SESSION"
 
 
 def end(session):
@@ -327,3 +329,49 @@ def test_ending_other_sessions_leaves_the_cookie(browser, user):
     url = reverse("jwt_sessions:session-detail", args=[other.tokens["session_id"]])
     assert not browser.http.delete(url, headers=browser.bearer).cookies
     assert not browser.post("session-end-others", **browser.bearer).cookies
+
+
+# What counts as our cookie
+
+
+@pytest.mark.parametrize("space", ["\u2000", "\u00a0", "\x0b", "\x1c", "\u3000"])
+def test_attack_a_sibling_subdomain_sets_a_cookie_that_differs_by_a_space(browser, user, space):
+    """Django would strip the space and take the last: the victim would act as the attacker."""
+    attacker = sessions.start(UserFactory())
+    own = browser.http.cookies[NAME].value
+    tossed = f"{space}{NAME}={attacker.refresh_token}".encode().decode("latin-1")
+    response = Client(HTTP_COOKIE=f"{NAME}={own}; {tossed}").post("/auth/token/", REFRESH)
+    assert response.json()["session_id"] == browser.tokens["session_id"]
+    response = Client(HTTP_COOKIE=tossed).post("/auth/token/", REFRESH)
+    assert (response.status_code, response.json()["code"]) == (400, "NO_SESSION")
+
+
+def test_of_several_cookies_of_the_name_the_first_counts(browser):
+    """Browsers send the one with the longest path first (RFC 6265 §5.4); a sibling's comes behind."""
+    own, other = browser.http.cookies[NAME].value, sessions.start(UserFactory()).refresh_token
+    response = Client(HTTP_COOKIE=f"a=b; {NAME}={own};{NAME}={other}").post("/auth/token/", REFRESH)
+    assert response.json()["session_id"] == browser.tokens["session_id"]
+
+
+@pytest.mark.parametrize("presented", [{}, {"refresh_token": "x"}, {"refresh_token": 7}])
+def test_attack_a_foreign_site_signs_nobody_out(browser, presented):
+    """A Strict cookie does not come along, so its clearing would be all that such a form did."""
+    browser.http.cookies.clear()
+    response = send(browser, "logout", presented, origin=EVIL)
+    assert response.status_code == 204
+    assert NAME not in response.cookies
+
+
+def test_attack_a_token_in_the_body_carries_a_foreign_site_past_the_rule_for_the_cookie(browser):
+    response = send(browser, "logout", {"refresh_token": "x"}, origin=EVIL)
+    assert response.status_code == 204
+    assert NAME not in response.cookies
+    assert Session.objects.get(pk=browser.tokens["session_id"]).ended_at is None
+
+
+@pytest.mark.parametrize("bearer", ["garbage", "expired long ago", ""])
+def test_an_unusable_bearer_does_not_keep_the_session_of_the_cookie_alive(browser, bearer):
+    response = browser.post("logout", Authorization=f"Bearer {bearer}")
+    assert response.status_code == 204
+    assert response.cookies[NAME]["max-age"] == 0
+    assert Session.objects.get(pk=browser.tokens["session_id"]).end_reason == "logout"

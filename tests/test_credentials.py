@@ -595,10 +595,56 @@ def test_the_newest_stands_first(device):
     assert [each["name"] for each in device.get("credential-list").json()] == ["second", "first"]
 
 
-def test_a_user_makes_a_credential_for_an_audience_and_a_tenant(device, memberships, jwt_settings):
+@pytest.mark.parametrize("named", [{}, {"audience": "reports", "tenantId": "acme"}])
+def test_a_credential_is_made_for_the_audience_and_the_tenant_of_the_token(user, memberships, jwt_settings, named):
     jwt_settings(AUDIENCES=["api", "reports"])
-    made = make(device, audience="reports", tenantId="acme").json()
+    device = Device(user).sign_in(audience="reports", tenantId="acme")
+    made = make(device, **named).json()
     assert (made["audience"], made["tenantId"]) == ("reports", "acme")
+
+
+def test_attack_a_token_as_another_service_sees_it_makes_no_credential(device, jwt_settings):
+    jwt_settings(AUDIENCES=["api", "reports"])
+    device.refresh(audience="reports")
+    response = make(device)
+    assert (response.status_code, response.json()["code"]) == (401, "INVALID_TOKEN")
+    assert device.get("session-list").status_code == 401
+    assert not Credential.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [({"audience": "reports"}, 400, "INVALID_REQUEST"), ({"tenantId": "umbrella"}, 403, "TENANT_FORBIDDEN")],
+)
+def test_attack_a_token_makes_a_credential_for_more_than_itself(user, memberships, jwt_settings, asked, status, code):
+    jwt_settings(AUDIENCES=["api", "reports"])
+    response = make(Device(user).sign_in(tenantId="acme"), **asked)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert not Credential.objects.exists()
+
+
+@pytest.mark.parametrize(("recent", "status"), [(timedelta(hours=1), 401), (timedelta(hours=3), 201), (None, 201)])
+def test_a_credential_takes_a_recent_login(clock, device, jwt_settings, recent, status):
+    jwt_settings(CREDENTIAL_RECENT_LOGIN=recent)
+    clock.shift(timedelta(hours=1))
+    device.refresh()
+    response = make(device)
+    assert response.status_code == status
+    if status == 401:
+        assert (response.json()["code"], response.json()["max_age"]) == ("REAUTHENTICATION_REQUIRED", 3600)
+        assert device.get("credential-list").status_code == 200
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_credentials_of_owners_can_be_capped_and_turned_off(device, jwt_settings, most):
+    jwt_settings(MAX_PERSONAL_CREDENTIALS=most)
+    assert [make(device).status_code for _ in range(most + 1)] == [201] * most + [403]
+    assert make(device).json()["code"] == "CREDENTIAL_LIMIT"
+    assert credentials.create_credential(name="A service")
+    for made in credentials.own_credentials(device.user):
+        credentials.revoke_credential(made)
+        assert make(device).status_code == 201
+        break
 
 
 @pytest.mark.parametrize(

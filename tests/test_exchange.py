@@ -117,7 +117,7 @@ def test_a_form_is_taken_as_rfc_8693_sends_it(user, client):
 def test_the_refresh_token_can_come_in_a_cookie(user):
     response = exchange(RefreshToken.for_user(user), delivery="cookie", headers={"Sec-Fetch-Site": "same-origin"})
     assert "refresh_token" not in response.json()
-    assert response.cookies["__Host-jwt_sessions_refresh"]["httponly"]
+    assert response.cookies["__Host-Http-jwt_sessions_refresh"]["httponly"]
 
 
 def test_a_token_may_be_for_another_audience_and_for_a_tenant(user, jwt_settings):

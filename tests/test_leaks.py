@@ -47,7 +47,7 @@ from tests.services import Service, basic
 
 pytestmark = pytest.mark.django_db
 
-COOKIE = "__Host-jwt_sessions_refresh"
+COOKIE = "__Host-Http-jwt_sessions_refresh"
 PRIVATE_KEY = ec.generate_private_key(ec.SECP256R1())
 PEM = PRIVATE_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 

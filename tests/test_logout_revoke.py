@@ -10,7 +10,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.test import Client
 from django.urls import reverse
 
-from jwt_sessions import credentials
+from jwt_sessions import credentials, sessions
 from jwt_sessions.models import Session
 from jwt_sessions.sessions import end
 from tests.clients import Device
@@ -45,7 +45,7 @@ def by_form(device):
 
 
 def by_cookie(device):
-    device.http.cookies["__Host-jwt_sessions_refresh"] = device.tokens["refresh_token"]
+    device.http.cookies["__Host-Http-jwt_sessions_refresh"] = device.tokens["refresh_token"]
     return device.post("logout")
 
 
@@ -231,3 +231,14 @@ def test_a_body_that_cannot_be_read_keeps_nobody_from_signing_out(device, conten
     response = device.http.generic("POST", url, body, content_type=content_type, headers=device.bearer)
     assert response.status_code == 204
     assert device.call().json()["reason"] == "logout"
+
+
+@pytest.mark.parametrize("door", ["logout", "revoke"])
+def test_attack_an_access_token_from_before_a_reauthentication_ends_nothing(device, door):
+    stale = device.tokens["access_token"]
+    sessions.reauthenticated(Session.objects.get())
+    if door == "logout":
+        assert device.post("logout", Authorization=f"Bearer {stale}").status_code == 204
+    else:
+        assert device.post("revoke", {"token": stale}).status_code == 200
+    assert Session.objects.get().ended_at is None

@@ -40,7 +40,7 @@ DJANGO = [
 OURS = "jwt_sessions.middleware.JWTSessionMiddleware"
 LOOKS = f"{__name__}.looking_middleware"
 ALONE, BEHIND_DJANGO = [OURS], [*DJANGO, OURS]
-COOKIE = "__Host-jwt_sessions_refresh"
+COOKIE = "__Host-Http-jwt_sessions_refresh"
 ANONYMOUS = {"user": None, "sid": None}
 
 

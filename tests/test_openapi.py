@@ -593,7 +593,7 @@ def test_a_session_that_ended_is_described(call, administrator):
 
 
 def test_a_foreign_site_that_sends_the_cookie_is_described(call, user):
-    evil = {"Origin": "https://evil.example", "Cookie": "__Host-jwt_sessions_refresh=1"}
+    evil = {"Origin": "https://evil.example", "Cookie": "__Host-Http-jwt_sessions_refresh=1"}
     body = {"email": user.email, "password": PASSWORD, "delivery": "cookie"}
     assert call("login", body, evil).status_code == 403
     assert call("token", {"grant_type": "refresh_token"}, evil).status_code == 403

@@ -248,7 +248,12 @@ EVERYWHERE = pytest.mark.parametrize(("method", "name", "args"), ENDPOINTS)
 @EVERYWHERE
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"authorization": "Basic YTpi"}, {"cookie": "__Host-jwt_sessions_refresh=jsr_x"}, {"authorization": "bearer"}],
+    [
+        {},
+        {"authorization": "Basic YTpi"},
+        {"cookie": "__Host-Http-jwt_sessions_refresh=jsr_x"},
+        {"authorization": "bearer"},
+    ],
     ids=["nothing", "basic", "cookie", "no-token"],
 )
 def test_without_a_token_there_is_a_challenge(db, method, name, args, headers):

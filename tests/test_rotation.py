@@ -604,3 +604,15 @@ def test_a_refresh_after_the_end_is_refused_and_the_end_is_stored(first, user, c
         assert refused.value.reason == reason
     assert stored(first).end_reason == reason
     assert stored(first).generation == 0
+
+
+def test_attack_a_predecessor_is_not_honoured_past_its_own_lifetime(clock, jwt_settings, user):
+    jwt_settings(REFRESH_TOKEN_LIFETIME=timedelta(hours=2))
+    first = sessions.start(user).refresh_token
+    clock.shift(timedelta(hours=1, minutes=59))
+    second = sessions.refresh(first)
+    clock.shift(timedelta(seconds=59))
+    assert sessions.refresh(first).refresh_token == second.refresh_token
+    clock.shift(timedelta(seconds=1))
+    with pytest.raises(InvalidToken):
+        sessions.refresh(first)

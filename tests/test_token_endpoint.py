@@ -98,11 +98,10 @@ def use_up(device):
         (sign_out, "SESSION_ENDED", "logout"),
         (outlive, "SESSION_ENDED", "expired"),
         (lambda device: raise_version(device.user), "SESSION_ENDED", "version_raised"),
-        (lambda device: require_reauthentication(device.user), "REAUTHENTICATION_REQUIRED", None),
         (use_up, "INVALID_TOKEN", None),
         (lambda device: device.user.delete(), "INVALID_TOKEN", None),
     ],
-    ids=["signed-out", "expired", "version-raised", "flagged", "reused", "user-deleted"],
+    ids=["signed-out", "expired", "version-raised", "reused", "user-deleted"],
 )
 def test_a_refresh_token_that_will_never_work_again_is_an_invalid_grant(device, happens, code, reason):
     happens(device)
@@ -137,10 +136,7 @@ def test_unknown_forged_reused_and_orphaned_refresh_tokens_are_answered_alike(db
         ({"grant_type": ["password"]}, "invalid_request", "grant_type"),
         ({"grant_type": "authorization_code"}, "unsupported_grant_type", "grant_type"),
         ({"grant_type": "post"}, "unsupported_grant_type", "grant_type"),
-        ({"grant_type": "refresh_token"}, "invalid_request", "refresh_token"),
-        ({"grant_type": "refresh_token", "refresh_token": ""}, "invalid_request", "refresh_token"),
         ({"grant_type": "refresh_token", "refresh_token": {"a": 1}}, "invalid_request", "refresh_token"),
-        ({"grant_type": "refresh_token", "refresh_token": None}, "invalid_request", "refresh_token"),
         ({"grant_type": "password"}, "invalid_request", "username"),
         ({"grant_type": "password", "username": "ann"}, "invalid_request", "password"),
     ],
@@ -259,7 +255,7 @@ def test_another_type_of_body_is_refused(db, name, said):
 
 
 def test_a_host_that_is_not_ours_is_refused(device):
-    device.http.cookies["__Host-jwt_sessions_refresh"] = device.tokens["refresh_token"]
+    device.http.cookies["__Host-Http-jwt_sessions_refresh"] = device.tokens["refresh_token"]
     response = device.post("token", {"grant_type": "refresh_token"}, host="evil.example", origin="https://evil.example")
     assert response.status_code == 400
     assert device.refresh().status_code == 200
@@ -308,3 +304,25 @@ def test_project_wide_rest_framework_defaults_do_not_reach_the_endpoints(device,
     }
     assert device.refresh().status_code == 200
     assert device.get("session-list").status_code == 200
+
+
+@pytest.mark.parametrize("token", [{}, {"refresh_token": ""}, {"refresh_token": None}])
+def test_a_page_that_asks_on_load_is_told_that_nobody_is_signed_in(db, token):
+    response = send({"grant_type": "refresh_token", **token})
+    body = response.json()
+    assert response.status_code == 400
+    assert (body["error"], body["code"], body["terminal"]) == ("invalid_grant", "NO_SESSION", True)
+
+
+def test_a_marked_user_may_give_the_password_again(device):
+    require_reauthentication(device.user)
+    body = send(refresh_grant(device)).json()
+    assert (body["error"], body["code"], body["terminal"]) == ("invalid_grant", "REAUTHENTICATION_REQUIRED", False)
+
+
+def test_a_refresh_in_the_background_says_so_by_the_header_too(clock, device):
+    clock.shift(timedelta(hours=1))
+    before = Session.objects.get().last_active_at
+    response = device.post("token", refresh_grant(device), **{"X-Session-Background": "1"})
+    assert response.status_code == 200
+    assert Session.objects.get().last_active_at == before

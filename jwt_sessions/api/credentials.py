@@ -13,12 +13,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from jwt_sessions import credentials
+from jwt_sessions import conf, credentials
 from jwt_sessions.api.own_sessions import OwnEndpoint
 from jwt_sessions.api.serializers import StrictParameters
 from jwt_sessions.api.views import validated
+from jwt_sessions.exceptions import InvalidTarget, TenantForbidden
 from jwt_sessions.http.serializers import Answer, Moment, NamedChoice, TextOrNull
 from jwt_sessions.models.credential import CREDENTIAL_NAME_LENGTH
+from jwt_sessions.permissions import RequireRecentLogin
+from jwt_sessions.sessions import VerifiedToken
 
 
 class NewCredentialSerializer(StrictParameters):
@@ -57,14 +60,26 @@ class CredentialListView(OwnEndpoint):
         owned = credentials.own_credentials(cast(AbstractBaseUser, request.user))
         return Response(CredentialAnswer(owned, many=True).data)
 
+    def check_permissions(self, request: Request) -> None:
+        super().check_permissions(request)
+        recent = conf.current().CREDENTIAL_RECENT_LOGIN
+        if request.method == "POST" and recent is not None:
+            RequireRecentLogin(recent).has_permission(request, self)
+
     def post(self, request: Request) -> Response:
         parameters = validated(NewCredentialSerializer, request)
+        claims = cast(VerifiedToken, request.auth).claims
+        own_audience, own_tenant = claims["aud"], claims.get("tenantId", "")
+        if parameters.get("audience", own_audience) != own_audience:
+            raise InvalidTarget("A credential is made for the audience of the token that asks.", field="audience")
+        if parameters.get("tenantId", own_tenant) != own_tenant:
+            raise TenantForbidden
         try:
             new = credentials.create_credential(
                 name=parameters["name"],
                 user=cast(AbstractBaseUser, request.user),
-                audience=parameters.get("audience"),
-                tenant=parameters.get("tenantId", ""),
+                audience=own_audience,
+                tenant=own_tenant,
                 expires_at=parameters.get("expires_at"),
             )
         except ModelValidationError as error:

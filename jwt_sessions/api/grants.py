@@ -23,7 +23,7 @@ from jwt_sessions.api.serializers import (
 )
 from jwt_sessions.api.views import validated
 from jwt_sessions.authentication import is_background
-from jwt_sessions.exceptions import InvalidRequest, InvalidTarget
+from jwt_sessions.exceptions import InvalidTarget, NoSession
 from jwt_sessions.http import cookies
 from jwt_sessions.http.serializers import Answer, NamedChoice
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
@@ -121,7 +121,7 @@ def _refresh(request: Request) -> HttpResponse:
     by_cookie = "refresh_token" not in parameters
     token = cookies.refresh_cookie(request._request) if by_cookie else parameters["refresh_token"]
     if token is None:
-        raise InvalidRequest("refresh_token is missing.", field="refresh_token")
+        raise NoSession
     if by_cookie:
         cookies.check_same_site(request._request)
     pair = sessions.refresh(

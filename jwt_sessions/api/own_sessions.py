@@ -144,5 +144,5 @@ class EndAllView(OwnSessionsEndpoint):
 def signed_out(request: Request, response: Response) -> Response:
     """What follows when the session that asks has ended: Django's signal, and no cookie."""
     user_logged_out.send(sender=request.user.__class__, request=request._request, user=request.user)
-    cookies.clear_refresh_cookie(response)
+    cookies.clear_refresh_cookie(request._request, response)
     return response

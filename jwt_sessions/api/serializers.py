@@ -103,6 +103,7 @@ class ReauthenticateSerializer(Parameters):
     """``POST reauthenticate/``."""
 
     password = password_field()
+    refresh_token = PresentedTokenField(required=False)
     tenantId = tenant_field()  # noqa: N815
     delivery = serializers.ChoiceField(["body", "cookie"], required=False)
 

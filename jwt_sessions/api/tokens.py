@@ -19,10 +19,12 @@ from jwt_sessions.api.grants import delivery_of, grants
 from jwt_sessions.api.serializers import LoginSerializer, ReauthenticateSerializer, RenewSerializer, TokenSerializer
 from jwt_sessions.api.views import Endpoint, OAuthEndpoint, validated
 from jwt_sessions.authentication import bearer_token, is_background
-from jwt_sessions.exceptions import InvalidRequest, UnsupportedGrantType, UnsupportedTokenType
+from jwt_sessions.exceptions import InvalidRequest, InvalidToken, UnsupportedGrantType, UnsupportedTokenType
 from jwt_sessions.http import cookies
 from jwt_sessions.http.errors import challenge, complaint
 from jwt_sessions.responses import RenewalAnswer, access_token_response, token_response
+from jwt_sessions.tokens import opaque
+from jwt_sessions.types import TokenPair
 
 hides_locals = method_decorator(sensitive_variables(), name="post")
 
@@ -78,14 +80,21 @@ class ReauthenticateView(BearerEndpoint):
     """Give the password again within a session."""
 
     def post(self, request: Request) -> HttpResponse:
+        bearer, cookie = _bearer_token(request), cookies.refresh_cookie(request._request)
+        if bearer is None and cookie is None and not _readable_body(request).get("refresh_token"):
+            raise NotAuthenticated
         parameters = validated(ReauthenticateSerializer, request)
+        if cookie is not None:
+            cookies.check_same_site(request._request)
         delivery = delivery_of(request, parameters)
         pair = login.reauthenticate(
-            self.token(request),
+            bearer or parameters.get("refresh_token") or cookie or "",
             parameters["password"],
             request=request._request,
             tenant=parameters.get("tenantId"),
         )
+        if "delivery" not in parameters and _belongs_to(cookie, pair):
+            delivery = "cookie"
         return token_response(request, pair, delivery)
 
 
@@ -110,7 +119,7 @@ class LogoutView(Endpoint):
     """
     Sign out. Whatever was presented, also something dead or nothing, the answer is 204 and the cookie is cleared.
 
-    Only a foreign site that presents nothing but the cookie is refused.
+    A foreign site can use and clear no cookie; one that presents nothing else is refused.
     """
 
     def post(self, request: Request) -> Response:
@@ -119,12 +128,14 @@ class LogoutView(Endpoint):
         cookie = cookies.refresh_cookie(request._request)
         if cookie is not None and not tokens:
             cookies.check_same_site(request._request)
-            tokens = [cookie]
+        if cookie is not None and cookies.is_same_site(request._request):
+            # The cookie is cleared below, so its session must not go on either.
+            tokens.append(cookie)
         for token in tokens:
             with contextlib.suppress(UnsupportedTokenType):
                 login.sign_out(token, request=request._request)
         response = Response(status=204)
-        cookies.clear_refresh_cookie(response)
+        cookies.clear_refresh_cookie(request._request, response)
         return response
 
 
@@ -146,6 +157,14 @@ def _readable_body(request: Request) -> dict[str, Any]:
         if complaint(error) is None:
             raise
         return {}
+
+
+def _belongs_to(cookie: str | None, pair: TokenPair) -> bool:
+    """Whether a refresh cookie is of the session that was issued for."""
+    try:
+        return cookie is not None and opaque.parse(cookie).session_id == pair.session.pk
+    except InvalidToken:
+        return False
 
 
 def _bearer_token(request: Request) -> str | None:

@@ -8,8 +8,9 @@ from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 
-from jwt_sessions import sessions
+from jwt_sessions import conf, sessions
 from jwt_sessions.authentication.bearer import BearerAuthentication, bearer_token, is_background, text_of
+from jwt_sessions.exceptions import InvalidToken
 
 
 class JWTSessionAuthentication(BearerAuthentication):
@@ -29,12 +30,20 @@ class CheckedSessionAuthentication(JWTSessionAuthentication):
     """
     The same, and asks the database whatever ``SESSION_CHECK`` says.
 
-    For what must not be done with a token whose session has ended, as to make a credential that outlives it.
+    For this package's own endpoints: they must not serve a token whose session has ended, as to make a credential that
+    outlives it; nor one that was made for another service, which could use what it was shown. A token has to be for
+    the audience that the session signed in to, or for the default one.
     """
 
     @sensitive_variables()
     def authorize(self, request: Request) -> tuple[Any, sessions.VerifiedToken] | None:
-        return authorize_bearer(request, always=True)
+        authorized = authorize_bearer(request, always=True)
+        if authorized is not None:
+            _user, token = authorized
+            own = {conf.current().default_audience, token.claims["client_id"]}
+            if token.claims["type"] == "user" and own.isdisjoint([token.claims["aud"]]):
+                raise InvalidToken("The token is for another audience.")
+        return authorized
 
 
 @sensitive_variables()

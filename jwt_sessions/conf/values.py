@@ -68,6 +68,13 @@ def count_or_none(value: Any) -> int | None:
     return value
 
 
+def number_or_none(value: Any) -> int | None:
+    """A number that may be zero, or ``None`` for no limit."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise Wrong("an integer of at least 0, or None for no limit")
+    return value
+
+
 def duration(value: Any) -> timedelta:
     """A timedelta that may be zero."""
     if not isinstance(value, timedelta) or not timedelta(0) <= value <= LONGEST:
@@ -195,9 +202,14 @@ class CookieSettings:
 
     @property
     def full_name(self) -> str:
-        """The name with the ``__Host-`` prefix wherever browsers accept it: Secure, Path "/", no Domain."""
+        """
+        The name with the ``__Host-Http-`` prefix wherever browsers accept it: Secure, Path "/", no Domain.
+
+        Such a cookie was set by this host and by no script (RFC 6265bis). Browsers that do not know the second half
+        keep the rules of ``__Host-``.
+        """
         host_only = self.SECURE and self.PATH == "/" and self.DOMAIN is None
-        return f"__Host-{self.NAME}" if host_only else self.NAME
+        return f"__Host-Http-{self.NAME}" if host_only else self.NAME
 
 
 def cookie(value: Any) -> CookieSettings:

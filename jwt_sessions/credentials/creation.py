@@ -12,8 +12,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from jwt_sessions import sessions
-from jwt_sessions.exceptions import InvalidCredentials
+from jwt_sessions import conf, sessions
+from jwt_sessions.exceptions import InvalidCredentials, TooManyCredentials
 from jwt_sessions.models import Credential
 from jwt_sessions.models.credential import CredentialKind, secret_digest
 
@@ -57,12 +57,16 @@ def create_credential(
 
     Raises:
         InvalidCredentials: The user is not active.
+        TooManyCredentials: The user has as many as may be.
         InvalidTarget: The audience may not be issued.
         TenantForbidden: The user is no accepted member of the tenant.
         ValidationError: A value that the model does not take, as reserved claims or an expiry that has passed.
     """
     if user is not None and not user.is_active:
         raise InvalidCredentials
+    most = conf.current().MAX_PERSONAL_CREDENTIALS
+    if user is not None and most is not None and len(own_credentials(user)) >= most:
+        raise TooManyCredentials
     if user is not None and tenant:
         sessions.accepted_tenants(user, tenant)
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)

@@ -14,8 +14,18 @@ from jwt_sessions.exceptions import CrossSiteRequest
 
 
 def refresh_cookie(request: HttpRequest) -> str | None:
-    """The refresh token in the request's cookie."""
-    return request.COOKIES.get(conf.current().COOKIE.full_name) or None
+    """
+    The refresh token in the request's cookie.
+
+    Read from the header itself: Django strips more white space than browsers do, and takes the last of several. A
+    sibling subdomain could set a cookie whose name differs by a space from U+2000, and it would count as ours.
+    """
+    name = conf.current().COOKIE.full_name
+    for pair in str(request.META.get("HTTP_COOKIE", "")).split(";"):
+        key, _, value = pair.strip(" \t").partition("=")
+        if key == name:
+            return value.removeprefix('"').removesuffix('"') or None
+    return None
 
 
 def set_refresh_cookie(response: HttpResponse, token: str, expires: datetime | None, now: datetime) -> None:
@@ -23,9 +33,14 @@ def set_refresh_cookie(response: HttpResponse, token: str, expires: datetime | N
     _set(response, token, None if expires is None else max(0, int((expires - now).total_seconds())))
 
 
-def clear_refresh_cookie(response: HttpResponse) -> None:
-    """Make a browser forget the cookie. The attributes have to be those it was set with."""
-    _set(response, "", 0)
+def clear_refresh_cookie(request: HttpRequest, response: HttpResponse) -> None:
+    """
+    Make a browser forget the cookie, unless a foreign site asks for that: it would sign the user out.
+
+    The attributes have to be those it was set with.
+    """
+    if is_same_site(request):
+        _set(response, "", 0)
 
 
 def _set(response: HttpResponse, value: str, max_age: int | None) -> None:
@@ -46,18 +61,24 @@ def check_same_site(request: HttpRequest) -> None:
     """
     Refuse what a foreign site makes a browser send: the cookie would come along without the user's will.
 
+    Raises:
+        CrossSiteRequest: See :func:`is_same_site`.
+    """
+    if not is_same_site(request):
+        raise CrossSiteRequest
+
+
+def is_same_site(request: HttpRequest) -> bool:
+    """
+    Whether a request comes from this origin, a trusted one, or no browser.
+
     ``Origin`` (RFC 6454 §7) decides where it names this host or one of ``CSRF_TRUSTED_ORIGINS``; else
     ``Sec-Fetch-Site`` (W3C Fetch Metadata §2.3); a request with neither comes from no browser.
-
-    Raises:
-        CrossSiteRequest: The request comes from a foreign site.
     """
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     if origin is not None and _trusted(origin, request):
-        return
-    if site in ("same-origin", "none") or (origin is None and site is None):
-        return
-    raise CrossSiteRequest
+        return True
+    return site in ("same-origin", "none") or (origin is None and site is None)
 
 
 def _trusted(origin: str, request: HttpRequest) -> bool:

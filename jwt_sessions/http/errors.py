@@ -27,10 +27,12 @@ SHAPES: Mapping[type[exceptions.JWTSessionsError], Shape] = {
     exceptions.InvalidToken: Shape(401, 400, "invalid_grant"),
     exceptions.ExpiredToken: Shape(401, 400, "invalid_grant"),
     exceptions.SessionEnded: Shape(401, 400, "invalid_grant"),
+    exceptions.NoSession: Shape(401, 400, "invalid_grant"),
     exceptions.ReauthenticationRequired: Shape(401, 400, "invalid_grant"),
     exceptions.TenantForbidden: Shape(403, 403, "access_denied"),
     exceptions.TenantIdle: Shape(401, 400, "invalid_grant"),
     exceptions.SessionLimit: Shape(403, 403, "access_denied"),
+    exceptions.TooManyCredentials: Shape(403, 403, "access_denied"),
     exceptions.RenewalDisabled: Shape(404, 404, "invalid_request"),
     exceptions.InvalidCredentials: Shape(401, 400, "invalid_grant"),
     exceptions.InvalidClient: Shape(401, 401, "invalid_client"),
@@ -56,6 +58,10 @@ def details(error: exceptions.JWTSessionsError) -> dict[str, Any]:
     body: dict[str, Any] = {"code": error.code, "terminal": error.terminal}
     if isinstance(error, exceptions.SessionEnded):
         body["reason"] = error.reason.value
+    if isinstance(error, exceptions.RecentLoginRequired):
+        body["max_age"] = int(error.max_age.total_seconds())
+        if error.amr:
+            body["amr"] = list(error.amr)
     if isinstance(error, exceptions.InvalidRequest) and error.field is not None:
         body["field"] = error.field
     return body
@@ -67,7 +73,8 @@ def challenge(error: exceptions.JWTSessionsError | None) -> str:
         return "Bearer"
     if isinstance(error, exceptions.RecentLoginRequired):
         age = int(error.max_age.total_seconds())
-        return f'Bearer error="insufficient_user_authentication", error_description="{error}", max_age="{age}"'
+        methods = f', acr_values="{" ".join(error.amr)}"' if error.amr else ""
+        return f'Bearer error="insufficient_user_authentication", error_description="{error}", max_age="{age}"{methods}'
     return f'Bearer error="invalid_token", error_description="{error}"'
 
 

@@ -10,7 +10,10 @@ from django.views.decorators.debug import sensitive_variables
 from jwt_sessions import sessions
 from jwt_sessions.exceptions import InvalidCredentials
 from jwt_sessions.login.password import verify_password
+from jwt_sessions.tokens import opaque
 from jwt_sessions.types import TokenPair
+
+PASSWORD = ("pwd",)  # RFC 8176 §2
 
 
 @sensitive_variables()
@@ -44,20 +47,27 @@ def sign_in(
         tenant=tenant,
         device_name=device_name,
         replace_others=replace_others,
+        amr=PASSWORD,
     )
     user_logged_in.send(sender=user.__class__, request=request, user=user)
     return pair
 
 
 @sensitive_variables()
-def reauthenticate(access_token: str, password: str, *, request: HttpRequest, tenant: str | None = None) -> TokenPair:
+def reauthenticate(
+    token: str,
+    password: str,
+    *,
+    request: HttpRequest,
+    tenant: str | None = None,
+) -> TokenPair:
     """
     Give the password again within a session, as :func:`jwt_sessions.sessions.reauthenticated`.
 
     Nothing is noted, and no tenant is opened, before the password was right.
 
     Args:
-        access_token: The access token of the session.
+        token: The access token of the session, which may have expired, or its refresh token.
         password: The password of its user.
         request: The request.
         tenant: The tenant to act for; that of the access token unless told.
@@ -65,14 +75,17 @@ def reauthenticate(access_token: str, password: str, *, request: HttpRequest, te
     Raises:
         InvalidCredentials: The password is wrong.
         Throttled: There were too many failures.
-        InvalidToken, ExpiredToken: As for a request with this token.
+        InvalidToken, ExpiredToken: As for a request, or a refresh, with this token.
         SessionEnded, TenantForbidden, IssueDenied, IssueFailed: See
             :func:`jwt_sessions.sessions.reauthenticated`. Nothing is changed.
     """
-    found, claims = sessions.session_of(access_token, timezone.now(), idle_tenant=True)
+    now, audience = timezone.now(), None
+    if opaque.looks_like_refresh_token(token):
+        found, _standing = sessions.resolve(opaque.parse(token), now, request=request)
+    else:
+        found, claims = sessions.session_of(token, now, idle_tenant=True, check_expiry=False)
+        tenant, audience = tenant or claims.get("tenantId"), claims["aud"]
     user = found.user
     if verify_password(request, user.get_username(), password).pk != user.pk:
         raise InvalidCredentials
-    return sessions.reauthenticated(
-        found.session, request=request, tenant=tenant or claims.get("tenantId"), audience=claims["aud"]
-    )
+    return sessions.reauthenticated(found.session, amr=PASSWORD, request=request, tenant=tenant, audience=audience)

@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import sessions
 from jwt_sessions.exceptions import EndReason, InvalidToken, SessionEnded, UnsupportedTokenType
+from jwt_sessions.models import Session
 from jwt_sessions.tokens import access, opaque
 from jwt_sessions.verdict.session import find
 
@@ -29,22 +30,25 @@ def sign_out(token: str, *, request: HttpRequest) -> bool:
         UnsupportedTokenType: It is the access token of a credential, which has no session.
     """
     try:
-        session_id = _session_id(token, request)
+        session = _session_of(token, request)
     except (InvalidToken, SessionEnded):
         return False
-    found = find(session_id)
-    if found is None or not sessions.end(found.session, reason=EndReason.LOGOUT):
+    if not sessions.end(session, reason=EndReason.LOGOUT):
         return False
-    user_logged_out.send(sender=found.session.user.__class__, request=request, user=found.session.user)
+    user_logged_out.send(sender=session.user.__class__, request=request, user=session.user)
     return True
 
 
-def _session_id(token: str, request: HttpRequest) -> UUID:
+def _session_of(token: str, request: HttpRequest) -> Session:
     now = timezone.now()
     if opaque.looks_like_refresh_token(token):
         found, _standing = sessions.resolve(opaque.parse(token), now, request=request)
-        return found.session.pk
+        return found.session
     claims = access.decode(token, now, check_expiry=False)
     if claims["type"] != "user":
         raise UnsupportedTokenType
-    return UUID(claims["sid"])
+    named = find(UUID(claims["sid"]))
+    if named is None or not named.session.oldest_generation <= claims["gen"] <= named.session.generation:
+        # From before a re-authentication: who did that holds a newer token.
+        raise InvalidToken
+    return named.session

@@ -80,6 +80,11 @@ class RefreshToken(models.Model):
     revoked_at = models.DateTimeField(
         _("revoked"), null=True, help_text=_("When it was replaced by its successor or its session ended.")
     )
+    predecessor_expires_at = models.DateTimeField(
+        _("predecessor expires"),
+        null=True,
+        help_text=_("Expiry of the generation before, if that comes while it might still be honoured."),
+    )
     lifetime = models.PositiveIntegerField(
         _("lifetime"), null=True, help_text=_("From creation to expiry, in seconds; empty: unlimited.")
     )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
 DEVICE_NAME_LENGTH = 100
+AMR_LENGTH = 100
 
 
 class SessionQuerySet(PrimaryQuerySet["Session"]):
@@ -109,7 +110,7 @@ def _advance(alias: str, with_activity: bool) -> Statement:
         ended_at__isnull=True,
     )
     names = ["generation", "first_used_at", "refresh_expires_at", "auth_hash", "ip_address", "tenants"]
-    names += ["first_generation", "reauthenticated_at"]
+    names += ["first_generation", "reauthenticated_at", "amr"]
     if with_activity:
         names.append("last_active_at")
     return update(living, connections[alias], **{name: slot(Session, name) for name in names})
@@ -198,6 +199,12 @@ class Session(models.Model):
     ip_address = models.GenericIPAddressField(_("IP address"), null=True, help_text=_("As of the last refresh."))
     tenants = models.JSONField(
         _("tenants"), null=True, help_text=_("Memberships of the user when a token was last issued.")
+    )
+    amr = models.CharField(
+        _("authentication methods"),
+        max_length=AMR_LENGTH,
+        blank=True,
+        help_text=_("How the user was last authenticated (RFC 8176), with spaces between."),
     )
     end_reason = models.CharField(_("end reason"), max_length=20, choices=EndReason.choices, blank=True)
 

@@ -72,6 +72,7 @@ class IntrospectionAnswer(Answer):
     exp = serializers.IntegerField(required=False, help_text="Seconds since 1970, as all times here.")
     iat = serializers.IntegerField(required=False)
     auth_time = serializers.IntegerField(required=False)
+    amr = serializers.ListField(child=serializers.CharField(), required=False)
     tenantId = serializers.CharField(required=False)  # noqa: N815
 
 

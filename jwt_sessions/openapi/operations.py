@@ -108,7 +108,8 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         None,
         (
             *(exceptions.InvalidToken, exceptions.SessionEnded, exceptions.ReauthenticationRequired),
-            *(exceptions.TenantIdle, exceptions.UnsupportedGrantType, exceptions.InvalidClient),
+            *(exceptions.NoSession, exceptions.TenantIdle),
+            *(exceptions.UnsupportedGrantType, exceptions.InvalidClient),
             *SIGN_IN_AND_ISSUE,
         ),
         security=(None, CLIENT, COOKIE),
@@ -195,7 +196,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         "Make a credential",
         {201: NewCredentialAnswer},
         takes=NewCredentialSerializer,
-        errors=(*AUDIENCE, exceptions.IssueFailed),
+        errors=(*AUDIENCE, exceptions.IssueFailed, exceptions.ReauthenticationRequired, exceptions.TooManyCredentials),
     ),
     (CredentialDetailView, "DELETE"): _own("credential_revoke", "Revoke a credential", {204: None}, details=(404,)),
     (PolicyListView, "GET"): _own(

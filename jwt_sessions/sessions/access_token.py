@@ -126,7 +126,8 @@ def _own_claims(state: SessionState | CredentialState) -> dict[str, Any]:
 
 
 def _claims_of_session(session: Session) -> dict[str, Any]:
-    return {
+    methods = {"amr": session.amr.split()} if session.amr else {}
+    return methods | {
         "sub": str(session.user.pk),
         "client_id": session.audience,
         "sid": str(session.pk),

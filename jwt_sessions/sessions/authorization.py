@@ -112,6 +112,7 @@ def session_of(
     *,
     tenant: str | None = None,
     idle_tenant: bool = False,
+    check_expiry: bool = True,
     check_soft_expiry: bool = True,
 ) -> tuple[SessionState, dict[str, Any]]:
     """
@@ -124,13 +125,14 @@ def session_of(
         now: The moment to judge it at.
         tenant: Read the session's idle clock for this tenant instead of the token's.
         idle_tenant: Accept a token whose tenant has gone idle, to give the password for it again.
+        check_expiry: ``False`` accepts a token that has expired, to give the password for its session again.
         check_soft_expiry: ``False`` accepts a token past its ``softexp``, to renew it.
 
     Raises:
         InvalidToken: As :func:`authorize`; and the token of a credential has no session.
         ExpiredToken, SessionEnded, TenantIdle: As :func:`authorize`.
     """
-    claims = access.decode(token, now, check_soft_expiry=check_soft_expiry)
+    claims = access.decode(token, now, check_expiry=check_expiry, check_soft_expiry=check_soft_expiry)
     if claims["type"] != "user":
         raise InvalidToken
     own = claims.get("tenantId")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,7 +19,7 @@ from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.contention import insistently
 from jwt_sessions.sessions.ending import Ended, security_log, tell
-from jwt_sessions.sessions.issuance import SessionStep, issuable_audience, issue, until_stored
+from jwt_sessions.sessions.issuance import SessionStep, issuable_audience, issue, methods, until_stored
 from jwt_sessions.sessions.limits import make_room
 from jwt_sessions.types import TokenPair, TokenRequest
 from jwt_sessions.verdict.session import SessionState, state_of_new
@@ -85,6 +85,7 @@ def start(
     tenant: str | None = None,
     device_name: str = "",
     replace_others: bool = False,
+    amr: Iterable[str] = (),
     refresh_token_lifetime: timedelta | None = None,
     voucher: Voucher | None = None,
 ) -> TokenPair:
@@ -98,6 +99,7 @@ def start(
         tenant: The tenant that the access token is for. The session itself has none.
         device_name: What the user calls the device; cut at 100 characters.
         replace_others: End the user's other sessions, with the reason ``replaced``.
+        amr: How the user was authenticated (RFC 8176), for instance ``("pwd", "otp")``; empty where unknown.
         refresh_token_lifetime: For the first refresh token, instead of what policies and settings say.
         voucher: What the session is started for, unless the identity was verified just now.
 
@@ -106,6 +108,7 @@ def start(
         InvalidTarget: The audience may not be issued.
         SessionLimit: The user has as many sessions as may be, and another is refused.
         InvalidToken: The voucher is no longer good.
+        ValueError: ``amr`` holds what is no name of a method.
         TenantForbidden, ReauthenticationRequired, SessionEnded, IssueDenied, IssueFailed: See
             :func:`jwt_sessions.sessions.issue`. Nothing was stored.
     """
@@ -118,6 +121,7 @@ def start(
         last_active_at=now,
         audience=audience,
         device_name=device_name[:DEVICE_NAME_LENGTH],
+        amr=methods(amr),
     )
     state = state_of_new(session)
     session.jwt_version = state.jwt_version

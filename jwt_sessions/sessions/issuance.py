@@ -10,8 +10,9 @@ changes nothing.
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -27,6 +28,7 @@ from jwt_sessions.exceptions import (
     TenantIdle,
 )
 from jwt_sessions.models import RefreshToken, Session, TenantActivity
+from jwt_sessions.models.session import AMR_LENGTH
 from jwt_sessions.policies import activity_is_due
 from jwt_sessions.sessions.access_token import AccessToken, logger, sign_for
 from jwt_sessions.sessions.activity import note_activity, note_end, write
@@ -42,6 +44,8 @@ from jwt_sessions.verdict.session import SessionState
 S = TypeVar("S", SessionState, CredentialState)
 A = TypeVar("A", TokenPair, CredentialToken)
 T = TypeVar("T")
+
+_METHOD = re.compile(r"[!#-\[\]-~]+")
 
 
 class Step(ABC, Generic[S, A]):
@@ -179,13 +183,19 @@ class SessionStep(Step[SessionState, TokenPair]):
         ):
             self.state = replace(self.state, tenant_active_at=self.now)
 
-    def next_generation(self, lifetime: timedelta | None, sealed_under: OpaqueToken | None = None) -> None:
+    def next_generation(
+        self,
+        lifetime: timedelta | None,
+        sealed_under: OpaqueToken | None = None,
+        replaced: RefreshToken | None = None,
+    ) -> None:
         """
         Make the refresh token of :attr:`session`'s generation, and its row, which holds a digest and never the token.
 
         Args:
             lifetime: How long it lives; ``None`` for ever.
             sealed_under: The predecessor under which a copy is sealed, for who loses the answer.
+            replaced: The row of the predecessor, which is honoured for a while, but not past its own lifetime.
         """
         session, client = self.session, self.asked.client
         token = opaque.make(session.pk, session.generation)
@@ -200,10 +210,18 @@ class SessionStep(Step[SessionState, TokenPair]):
             lifetime=None if lifetime is None else int(lifetime.total_seconds()),
             generation=token.generation,
             token_hash=token.digest,
+            predecessor_expires_at=None if replaced is None else self._early_expiry(replaced),
             content=None if sealed_under is None else sealed_under.seal(token),
             audience=session.audience,
             device_info=client.device or session.device_name,
         )
+
+    def _early_expiry(self, replaced: RefreshToken) -> datetime | None:
+        """When a replaced token expires, if it might still be honoured then; as a rule it is not."""
+        expires_at = replaced.expires_at
+        if expires_at is None or expires_at >= self.now + conf.current().LOST_RESPONSE_WINDOW:
+            return None
+        return expires_at
 
     def store(self) -> bool:
         """Store the next generation if there is one, unless another request changed the session first; else changes."""
@@ -244,6 +262,20 @@ class SessionStep(Step[SessionState, TokenPair]):
             tenant=self.asked.tenant,
             omitted=token.omitted,
         )
+
+
+def methods(amr: Iterable[str]) -> str:
+    """
+    Authentication methods (RFC 8176) as they are stored.
+
+    Raises:
+        ValueError: One is no word of printable ASCII, or all together are longer than 100 characters.
+    """
+    names = list(amr)
+    stored = " ".join(names)
+    if isinstance(amr, str) or len(stored) > AMR_LENGTH or not all(_METHOD.fullmatch(name) for name in names):
+        raise ValueError("amr takes names of authentication methods (RFC 8176), for instance ('pwd', 'otp').")
+    return stored
 
 
 def issuable_audience(audience: str | None) -> str:

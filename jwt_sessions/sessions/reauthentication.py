@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +16,7 @@ from jwt_sessions.models import Session
 from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.activity import note_end
 from jwt_sessions.sessions.ending import security_log
-from jwt_sessions.sessions.issuance import SessionStep, issue, until_stored
+from jwt_sessions.sessions.issuance import SessionStep, issue, methods, until_stored
 from jwt_sessions.types import TokenPair, TokenRequest
 from jwt_sessions.verdict.session import SessionState, find
 
@@ -23,9 +24,10 @@ from jwt_sessions.verdict.session import SessionState, find
 class _Reauthentication(SessionStep):
     """The next generation, before which no token counts; the user was here just now, for the tenant too."""
 
-    def __init__(self, seen: SessionState, asked: TokenRequest, now: datetime) -> None:
+    def __init__(self, seen: SessionState, asked: TokenRequest, now: datetime, *, amr: str) -> None:
         super().__init__(replace(seen, tenant_active_at=None), asked, now)
         self.session.reauthenticated_at = self.session.last_active_at = now
+        self.session.amr = amr
 
     def prepare(self) -> None:
         super().prepare()
@@ -37,6 +39,7 @@ class _Reauthentication(SessionStep):
 def reauthenticated(
     session: Session | UUID,
     *,
+    amr: Iterable[str] = (),
     request: HttpRequest | None = None,
     tenant: str | None = None,
     audience: str | None = None,
@@ -48,17 +51,19 @@ def reauthenticated(
 
     Args:
         session: The session or its id.
+        amr: How the user was authenticated this time (RFC 8176), all methods that count from now on.
         request: The request, for address and device.
         tenant: The tenant that the access token is for.
         audience: The audience that it is for; the session's own by default.
 
     Raises:
         InvalidToken: There is no such session.
+        ValueError: ``amr`` holds what is no name of a method.
         SessionEnded: The session is over, also because the password was changed meanwhile.
         TenantForbidden, IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.issue`. Nothing is changed.
     """
     session_id = session.pk if isinstance(session, Session) else session
-    asked = TokenRequest(client_info(request), audience, tenant)
+    asked, stored_methods = TokenRequest(client_info(request), audience, tenant), methods(amr)
 
     def attempt() -> TokenPair | None:
         now = timezone.now()
@@ -69,7 +74,7 @@ def reauthenticated(
         if reason is not None:
             note_end(found.session, reason, now)
             raise SessionEnded(reason)
-        return issue(_Reauthentication(found, asked, now))
+        return issue(_Reauthentication(found, asked, now, amr=stored_methods))
 
     pair = until_stored(attempt)
     security_log.info("user %s was verified again in session %s", pair.session.user_id, pair.session.pk)

@@ -57,7 +57,7 @@ class _Refresh(SessionStep):
                     self.session.last_active_at = self.now
                 self.session.generation += 1
                 lifetime = _next_lifetime(current, value_of(policy.refresh_token_lifetime))
-                self.next_generation(lifetime, sealed_under=self._presented)
+                self.next_generation(lifetime, sealed_under=self._presented, replaced=current)
             case Current():
                 self.refresh_token = self._presented.text
 

@@ -39,6 +39,7 @@ CLAIMS: Mapping[str, Claim] = {
         "The id of the credential; of a session the audience it signed in to (RFC 9068 §2.2).",
     ),
     "auth_time": Claim(int, (USER,), "When the password was last given (RFC 9068 §2.2.1)."),
+    "amr": Claim(list, (), 'How the user was authenticated then, where that is known (RFC 8176), as `["pwd"]`.'),
     "sid": Claim(str, (USER,), "The id of the session."),
     "type": Claim(str, EVERY, "Whose token it is: `user`, `personal` or `api`."),
     "jwt_version": Claim(int, (USER, PERSONAL), "The user's token version at sign-in."),

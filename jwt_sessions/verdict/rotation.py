@@ -77,6 +77,8 @@ def _previous_is_honoured(session: Session, current: RefreshToken, now: datetime
     used_at = session.first_used_at
     # What is written in the rows has happened, also for a racer who looked at the clock before, or whose clock lags.
     now = max(now, current.created_at, used_at or now)
+    if current.predecessor_expires_at is not None and current.predecessor_expires_at <= now:
+        return False
     if used_at is not None and used_at < lost_until:
         return now < used_at + grace
     return now < lost_until
