@@ -772,7 +772,7 @@ export function createSession({
   }
 
   function online() {
-    if (failure && !failure.error.status) failure = null
+    if (failure && !failure.error.status) failure.wait = 0
     look()
   }
 

@@ -213,6 +213,9 @@ export class Tab {
         }
       },
       Request: class extends Request {
+        static [Symbol.hasInstance](value) {
+          return value instanceof Request
+        }
         constructor(input, init) {
           super(typeof input === 'string' ? new URL(input, browser.origin) : input, init)
         }
