@@ -1,0 +1,22 @@
+/**
+ * axios (1.12 or newer): requests of this instance go through the `fetch` of a session. So the token goes to the same
+ * origins, is refreshed and the request sent once more alike, and each answer counts.
+ *
+ *     const api = axios.create({ baseURL: '/api/' })
+ *     attachSession(api, session)
+ *
+ * @param {{ interceptors: { request: { use: (change: (config: any) => any) => number, eject: (id: number) => void } } }}
+ *   instance
+ * @param {{ fetch: typeof fetch }} session
+ * @returns {() => void} Stops it.
+ */
+export declare function attachSession({ interceptors: { request } }: {
+    interceptors: {
+        request: {
+            use: (change: (config: any) => any) => number;
+            eject: (id: number) => void;
+        };
+    };
+}, session: {
+    fetch: typeof fetch;
+}): () => void;
