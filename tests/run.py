@@ -33,7 +33,8 @@ JAVASCRIPT = TESTS / "javascript"
 WORKERS = 2
 # What they test is the same whatever the database: they run once, on SQLite.
 ANY_DATABASE = (
-    *("test_architecture", "test_client_info", "test_clients", "test_docs", "test_from_simplejwt"),
+    *("test_architecture", "test_browser_module", "test_client_info", "test_clients", "test_docs"),
+    *("test_from_simplejwt", "test_script_tag"),
     *("test_generate_signing_key", "test_javascript_clients", "test_keys", "test_openapi", "test_principal"),
     *("test_rollover", "test_run", "test_stateless", "test_stranger", "test_verifiers"),
 )
@@ -141,7 +142,7 @@ class Run:
     def left_out(self, everything: bool) -> tuple[str, ...]:
         """The modules that this run does not need or cannot run."""
         if self.on_sqlite:
-            return () if self.node else ("test_javascript_clients",)
+            return () if self.node else ("test_browser_module", "test_javascript_clients")
         if everything:
             return ANY_DATABASE
         return tuple(path.stem for path in sorted(TESTS.glob("test_*.py")) if path.stem not in SERVER_DECIDES)

@@ -8,10 +8,11 @@ from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
+import django
 import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template import Context, RequestContext, Template
 from django.utils.functional import SimpleLazyObject
 
@@ -98,6 +99,23 @@ def test_it_tells_the_grace_period_of_the_server(jwt_settings):
 def test_the_tags_carry_the_nonce_of_django():
     tags = render(csp_nonce=FalseUntilUsed(lambda: 'abc"<'))
     assert [attributes.get("nonce") for _tag, attributes in tags.tags] == [None, 'abc"<', 'abc"<']
+
+
+@pytest.mark.skipif(django.VERSION < (6,), reason="Django has nonces from 6.0 on.")
+def test_the_nonce_is_the_one_in_the_header(settings):
+    from django.middleware.csp import ContentSecurityPolicyMiddleware
+    from django.template.context_processors import csp
+    from django.utils.csp import CSP
+
+    settings.SECURE_CSP = {"script-src": [CSP.SELF, CSP.NONCE]}
+    request = HttpRequest()
+    template = Template("{% load jwt_sessions %}{% jwt_sessions_script %}")
+    middleware = ContentSecurityPolicyMiddleware(
+        lambda request: HttpResponse(template.render(RequestContext(request, processors=[csp])))
+    )
+    response = middleware(request)
+    [nonce] = {attributes["nonce"] for _tag, attributes in Tags(response.content.decode()).tags[1:]}
+    assert f"'nonce-{nonce}'" in response["Content-Security-Policy"]
 
 
 def test_the_tags_carry_the_nonce_of_django_csp():
