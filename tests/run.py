@@ -8,7 +8,8 @@ fails where too little of the package is covered. Tests that know no database (A
 A run on PostgreSQL or MariaDB caches in Redis where that answers, otherwise in local memory. The servers are
 looked for at TEST_POSTGRES_URL, TEST_MARIADB_URL and TEST_REDIS_URL, by default on this machine's standard
 ports. The tests with JavaScript clients run where there is node (TEST_NODE, by default on the path) and npm, which
-installs them. Arguments that are not listed below go to pytest.
+installs them; those in a browser where there is Chromium too (TEST_CHROMIUM, by default on the path). Arguments that are
+not listed below go to pytest.
 """
 
 import argparse
@@ -33,8 +34,8 @@ JAVASCRIPT = TESTS / "javascript"
 WORKERS = 2
 # What they test is the same whatever the database: they run once, on SQLite.
 ANY_DATABASE = (
-    *("test_architecture", "test_browser_module", "test_client_info", "test_clients", "test_docs"),
-    *("test_from_simplejwt", "test_script_tag"),
+    *("test_architecture", "test_browser", "test_browser_module", "test_client_info", "test_clients"),
+    *("test_docs", "test_from_simplejwt", "test_script_tag"),
     *("test_generate_signing_key", "test_javascript_clients", "test_keys", "test_openapi", "test_principal"),
     *("test_rollover", "test_run", "test_stateless", "test_stranger", "test_verifiers"),
 )
@@ -102,6 +103,10 @@ def node_version(path: str) -> str:
     return version
 
 
+def chromium_version(path: str) -> str:
+    return output_of(path, "--version").removeprefix("Chromium ").split()[0]
+
+
 def output_of(*command: str) -> str:
     try:
         return subprocess.run(
@@ -129,9 +134,11 @@ class Run:
     database: Server
     redis: Server | None
     node: Server | None = None
+    chromium: Server | None = None
 
     def __str__(self) -> str:
-        clients = f", clients on {self.node}" if self.node else ""
+        platforms = [str(platform) for platform in (self.node, self.chromium) if platform]
+        clients = f", clients on {' and '.join(platforms)}" if platforms else ""
         return f"{self.database}, cache in {self.redis or 'local memory'}{clients}"
 
     @property
@@ -142,7 +149,8 @@ class Run:
     def left_out(self, everything: bool) -> tuple[str, ...]:
         """The modules that this run does not need or cannot run."""
         if self.on_sqlite:
-            return () if self.node else ("test_browser_module", "test_javascript_clients")
+            without_node = () if self.node else ("test_browser_module", "test_javascript_clients")
+            return without_node + (() if self.node and self.chromium else ("test_browser",))
         if everything:
             return ANY_DATABASE
         return tuple(path.stem for path in sorted(TESTS.glob("test_*.py")) if path.stem not in SERVER_DECIDES)
@@ -183,7 +191,8 @@ def main() -> int:
         "--require",
         default=os.environ.get("REQUIRE", ""),
         metavar="SERVER,...",
-        help="run nothing unless these answer: postgresql, mariadb, redis, node (default: the variable REQUIRE)",
+        help="run nothing unless these answer: postgresql, mariadb, redis, node, chromium"
+        " (default: the variable REQUIRE)",
     )
     parser.add_argument("--all", action="store_true", help="run everything everywhere, with all rounds and coverage")
     options, pytest_arguments = parser.parse_known_args()
@@ -194,7 +203,8 @@ def main() -> int:
     mariadb = look_for("MariaDB", "TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/test", mariadb_version)
     redis_server = look_for("Redis", "TEST_REDIS_URL", "redis://127.0.0.1:6379/9", redis_version)
     node = look_for("node", "TEST_NODE", "node", node_version)
-    servers = {server.name.lower(): server for server in (postgresql, mariadb, redis_server, node)}
+    chromium = look_for("Chromium", "TEST_CHROMIUM", "chromium", chromium_version)
+    servers = {server.name.lower(): server for server in (postgresql, mariadb, redis_server, node, chromium)}
 
     say("Servers:")
     for server in servers.values():
@@ -209,7 +219,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="jwt-sessions-tests-") as directory:
         sqlite = Server("SQLite", f"sqlite:///{directory}/db.sqlite3", version=sqlite3.sqlite_version)
         shared_cache = redis_server if redis_server.answers else None
-        runs = [Run(sqlite, None, node if node.answers else None)]
+        runs = [Run(sqlite, None, *(platform if platform.answers else None for platform in (node, chromium)))]
         runs += [Run(server, shared_cache) for server in (postgresql, mariadb) if server.answers]
         passed = {}
         for run in runs:

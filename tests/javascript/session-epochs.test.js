@@ -96,9 +96,13 @@ test('a call made for one user is neither sent nor answered as another', async (
 
 test('a cookie that was replaced outside of the module is noticed by all tabs', async () => {
   const { browser, server, tab, other } = await twoTabs()
+  other.hide()
   browser.cookie = server.login(bob).cookie
   await browser.pass(241)
   assert.equal(tab.snapshot.userId, 'bob')
+  assert.equal(other.snapshot.userId, null)
+  other.hide(false)
+  await browser.pass(0.1)
   assert.equal(other.snapshot.userId, 'bob')
 })
 
@@ -116,6 +120,7 @@ test('an end that one tab learns of is known to all, with the reason', async () 
 test('a page from the back/forward cache looks before it shows', async () => {
   const { browser, tab, session, other } = await twoTabs()
   other.intoCache()
+  assert.equal(other.channels.size, 0)
   await during(browser, session.signOut())
   assert.equal(other.status, 'signed-in')
   other.outOfCache()
@@ -123,6 +128,7 @@ test('a page from the back/forward cache looks before it shows', async () => {
   await browser.pass(0.1)
   assert.equal(other.status, 'signed-out')
   assert.equal(other.heard('signed-in').length, 1)
+  assert.equal(other.channels.size, 1)
   assert.equal(tab.status, 'signed-out')
 })
 

@@ -87,9 +87,21 @@ test('a token that reached a frozen tab late counts from when it was answered', 
   const old = await during(browser, session.getAccessToken())
   browser.sleep(400)
   other.thaw()
+  await browser.pass(0.01)
   const token = await during(browser, other.session.getAccessToken())
   assert.notEqual(token, old)
   assert.ok(claimsOf(token).exp * 1000 > browser.now)
+})
+
+test('a token that is older than the own one is not taken', async () => {
+  const { browser, session } = await signedIn({ keepAlive: false })
+  const other = browser.tab({ keepAlive: false })
+  await browser.pass(301)
+  browser.messageDelay = 3000
+  await during(browser, session.getAccessToken(), 1)
+  const own = await during(browser, other.session.getAccessToken(), 1)
+  await browser.pass(3)
+  assert.equal(await other.session.getAccessToken(), own)
 })
 
 test('a tab keeps its tenant over a reload, and so does its copy', async () => {
@@ -223,6 +235,16 @@ test('the warning comes before the maximum lifetime too, and input does not loop
   assert.equal(tab.snapshot.reason, 'max_lifetime')
 })
 
+test('an idle time shorter than the warning does not loop either', async () => {
+  const { browser, server, tab } = await signedIn({ server: { idleTimeout: 40 } })
+  for (let times = 0; times < 100; times += 1) {
+    tab.input()
+    await browser.pass(0.5)
+  }
+  assert.equal(tab.status, 'signed-in')
+  assert.ok(server.refreshes.length <= 4, String(server.refreshes.length))
+})
+
 test('a tenant gone idle asks for the password and the other tabs go on', async () => {
   const { browser, server, tab, session } = await signedIn({ tenant: 'acme', server: { idleTimeout: 900 } })
   const other = browser.tab({ tenant: 'globex' })
@@ -249,8 +271,8 @@ test('a tenant gone idle asks for the password and the other tabs go on', async 
 })
 
 test('a flagged user is asked for the password in all tabs, and giving it in one opens all', async () => {
-  const { browser, server, tab, session } = await signedIn()
-  const other = browser.tab()
+  const { browser, server, tab, session } = await signedIn({ tenant: 'acme' })
+  const other = browser.tab({ tenant: 'globex' })
   server.sessions.get('s1').flagged = true
   await browser.pass(600)
   assert.equal(tab.status, 'reauthenticate')

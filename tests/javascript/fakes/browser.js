@@ -24,6 +24,7 @@ export class Browser {
   monotonic = 0
   cookie = null
   latency = 5
+  messageDelay = 1
   offline = false
   random = 0
   tabs = []
@@ -206,7 +207,7 @@ export class Tab {
           for (const other of browser.tabs)
             for (const channel of other.channels)
               if (channel !== this && channel.name === this.name)
-                browser.after(1, () => other.channels.has(channel) && channel.onmessage?.({ data: copy }), other)
+                browser.after(browser.messageDelay, () => other.channels.has(channel) && channel.onmessage?.({ data: copy }), other)
         }
         close() {
           tab.channels.delete(this)
