@@ -95,7 +95,9 @@ test('a call made for one user is neither sent nor answered as another', async (
 })
 
 test('a cookie that was replaced outside of the module is noticed by all tabs', async () => {
-  const { browser, server, tab, other } = await twoTabs()
+  const { browser, server, tab } = await signedIn()
+  const other = browser.tab({ tenant: 'acme' })
+  await browser.pass(0.1)
   other.hide()
   browser.cookie = server.login(bob).cookie
   await browser.pass(241)
