@@ -8,8 +8,8 @@ fails where too little of the package is covered. Tests that know no database (A
 A run on PostgreSQL or MariaDB caches in Redis where that answers, otherwise in local memory. The servers are
 looked for at TEST_POSTGRES_URL, TEST_MARIADB_URL and TEST_REDIS_URL, by default on this machine's standard
 ports. The tests with JavaScript clients run where there is node (TEST_NODE, by default on the path) and npm, which
-installs them; those in a browser where there is Chromium too (TEST_CHROMIUM, by default on the path). Arguments that are
-not listed below go to pytest.
+installs them; those in a browser where there is Chromium too (TEST_CHROMIUM, by default on the path). Arguments
+that are not listed below go to pytest.
 """
 
 import argparse
