@@ -148,3 +148,25 @@ def test_every_claim_is_documented_with_its_types_and_meaning():
         for name, claim in CLAIMS.items()
     }
     assert documented == {name: (types[name] or "where it applies", claim.meaning) for name, claim in CLAIMS.items()}
+
+
+def test_the_page_on_security_names_tests_that_exist():
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    source = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 50
+    assert named - set(re.findall(r"^def (test_\w+)", source, re.M)) == set()
+
+
+def test_the_page_on_security_has_each_clause_of_level_2():
+    """OWASP ASVS 5.0: how many clauses of levels 1 and 2 each section has."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    clauses = {"7.1": 3, "7.2": 4, "7.3": 2, "7.4": 5, "7.5": 2, "7.6": 2, "9.1": 3, "9.2": 4}
+    clauses |= {"10.1": 2, "10.2": 2, "10.3": 4, "10.4": 11, "10.5": 5, "10.6": 2, "10.7": 3}
+    found: dict[str, set[int]] = {section: set() for section in clauses}
+    for cell in re.findall(r"^\| (\d+\.[\d., to]+) \|", page, re.M):
+        numbers = re.findall(r"(\d+\.\d+)\.(\d+)", cell)
+        section, first = numbers[0][0], int(numbers[0][1])
+        last = int(numbers[-1][1])
+        found[section] |= set(range(first, last + 1)) if " to " in cell else {int(each) for _section, each in numbers}
+    assert found == {section: set(range(1, count + 1)) for section, count in clauses.items()}

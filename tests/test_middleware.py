@@ -27,8 +27,10 @@ from jwt_sessions.exceptions import EndReason
 from jwt_sessions.middleware import JWTSessionMiddleware
 from jwt_sessions.models import Session
 from jwt_sessions.types import ClientSecret
+from tests.clients import Device
 from tests.documentation import ROOT, python_blocks
 from tests.factories import UserFactory
+from tests.services import Service
 from tests.statements import statements
 
 pytestmark = pytest.mark.django_db
@@ -514,3 +516,14 @@ def test_a_view_of_rest_framework_refuses_as_ever(api, user):
     assert (response.status_code, response.json()["code"]) == (401, "SESSION_ENDED")
     assert 'error="invalid_token"' in response["WWW-Authenticate"]
     assert Client().get("/api/").json() == {"user": "None", "sid": None}
+
+
+def test_attack_the_token_of_a_credential_is_no_way_into_the_admin(client, settings):
+    """Plain views, the admin among them, go by the rights of request.user."""
+    settings.ROOT_URLCONF = "example_project.urls"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "jwt_sessions.middleware.JWTSessionMiddleware"]
+    administrator = UserFactory(is_staff=True, is_superuser=True)
+    service = Service(user=administrator).exchanged()
+    assert client.get("/admin/", headers=service.bearer).status_code == 302
+    device = Device(administrator).sign_in()
+    assert client.get("/admin/", headers=device.bearer).status_code == 200

@@ -326,3 +326,11 @@ def test_a_refresh_in_the_background_says_so_by_the_header_too(clock, device):
     response = device.post("token", refresh_grant(device), **{"X-Session-Background": "1"})
     assert response.status_code == 200
     assert Session.objects.get().last_active_at == before
+
+
+def test_the_password_grant_can_be_turned_off(user, jwt_settings):
+    grant = {"grant_type": "password", "username": user.email, "password": PASSWORD}
+    assert send(grant).status_code == 200
+    jwt_settings(PASSWORD_GRANT=False)
+    response = send(grant)
+    assert (response.status_code, response.json()["error"]) == (400, "unsupported_grant_type")

@@ -195,7 +195,7 @@ class Grant:
 
 
 GRANTS: Mapping[str, Grant] = {
-    PASSWORD: Grant(PasswordGrantSerializer, TokenAnswer, _password),
+    PASSWORD: Grant(PasswordGrantSerializer, TokenAnswer, _password, setting="PASSWORD_GRANT"),
     REFRESH_TOKEN: Grant(RefreshGrantSerializer, TokenAnswer, _refresh),
     CLIENT_CREDENTIALS: Grant(ClientCredentialsGrantSerializer, AccessTokenAnswer, _client_credentials),
     TOKEN_EXCHANGE: Grant(ExchangeGrantSerializer, ExchangeAnswer, _exchange, setting="EXCHANGE_SIMPLEJWT_TOKENS"),

@@ -103,6 +103,7 @@ class Settings:
     CLIENT_IP: Callable[..., str | None] | None = _setting(None, values.dotted_callable, "E026")
     PASSWORD_CHANGE_ENDS_SESSIONS: bool = _setting(True, values.boolean, "E027")
     LOGIN_THROTTLE: Rate | None = _setting("10/min", values.rate, "E028")
+    PASSWORD_GRANT: bool = _setting(True, values.boolean, "E049")
     CREDENTIAL_RECENT_LOGIN: timedelta | None = _setting(timedelta(hours=1), values.lifetime_or_none, "E050")
     MAX_PERSONAL_CREDENTIALS: int | None = _setting(None, values.number_or_none, "E051")
     EXCHANGE_SIMPLEJWT_TOKENS: bool = _setting(False, values.boolean, "E037")
