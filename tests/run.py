@@ -37,7 +37,7 @@ ANY_DATABASE = (
     *("test_architecture", "test_browser", "test_browser_module", "test_client_info", "test_clients"),
     *("test_docs", "test_from_simplejwt", "test_script_tag"),
     *("test_generate_signing_key", "test_javascript_clients", "test_keys", "test_openapi", "test_principal"),
-    *("test_rollover", "test_run", "test_stateless", "test_stranger", "test_verifiers"),
+    *("test_rollover", "test_run", "test_signing_in", "test_stateless", "test_stranger", "test_verifiers"),
 )
 # What servers differ in: locks and isolation, the statements they are sent, batches of deleted rows, how values are
 # stored and compared. The rest is the same through Django's ORM, and differs seldom enough to wait for --all.
