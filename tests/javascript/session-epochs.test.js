@@ -63,6 +63,15 @@ test('a sign-in that is under way when the user signs out counts for nothing', a
   assert.equal(server.sessions.get('s1').ended, 'logout')
 })
 
+test('signing in in one tab signs in all, without a request of theirs', async () => {
+  const { browser, server, session, other } = await twoTabs()
+  await during(browser, session.signOut())
+  await during(browser, session.signIn(ann))
+  assert.equal(other.status, 'signed-in')
+  assert.equal(await other.session.getAccessToken(), await session.getAccessToken())
+  assert.equal(server.refreshes.length, 0)
+})
+
 test('signing in as somebody else: no tab mixes the two', async () => {
   const { browser, tab, session, other } = await twoTabs({ tenant: 'acme' })
   const calls = other.session.fetch('/api/').then((response) => response.json())
@@ -195,6 +204,8 @@ test('a sign-out that the server refuses for good blocks nobody', async () => {
   const { browser, server, tab, session } = await signedIn()
   server.fault = (path) => path === 'logout/' && { status: 403, body: { code: 'INVALID_REQUEST', terminal: false } }
   await during(browser, session.signOut())
+  const [kept] = [...browser.local.values()].map((value) => JSON.parse(value))
+  assert.equal(kept.out, false)
   await during(browser, session.signIn(ann))
   assert.equal(tab.status, 'signed-in')
 })

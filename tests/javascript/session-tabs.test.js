@@ -190,16 +190,21 @@ test('input that came before a refresh that failed still counts', async () => {
 })
 
 test('a page left open with keep-alive still times out, and warns before', async () => {
-  const { browser, server, tab } = await signedIn({ server: { idleTimeout: 900 } })
-  await browser.pass(839)
-  assert.deepEqual(tab.heard('idle-soon'), [])
-  await browser.pass(2)
-  assert.deepEqual(tab.heard('idle-soon'), [{ seconds: 60 }])
-  await browser.pass(62)
-  assert.equal(tab.status, 'signed-out')
-  assert.equal(tab.snapshot.reason, 'idle_timeout')
-  assert.equal(tab.heard('idle-soon').length, 1)
-  assert.ok(server.refreshes.length < 20)
+  // Whatever the client's clock says.
+  for (const clockError of [0, 86400e3, -86400e3]) {
+    const { browser, server, tab } = await signedIn({ clockError, server: { idleTimeout: 900 } })
+    await browser.pass(839)
+    assert.deepEqual(tab.heard('idle-soon'), [])
+    await browser.pass(2)
+    for (let times = 0; times < 3; times += 1) tab.fire(tab.window, 'focus')
+    await browser.pass(0.1)
+    assert.deepEqual(tab.heard('idle-soon'), [{ seconds: 60 }])
+    await browser.pass(62)
+    assert.equal(tab.status, 'signed-out')
+    assert.equal(tab.snapshot.reason, 'idle_timeout')
+    assert.equal(tab.heard('idle-soon').length, 1)
+    assert.ok(server.refreshes.length < 20)
+  }
 })
 
 test('input keeps the session, also when it comes after the warning', async () => {

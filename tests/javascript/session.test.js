@@ -167,6 +167,18 @@ test('failures back off from 1 to 60 s with full jitter', async () => {
   }
 })
 
+test('calls while it backs off fail at once and ask nobody', async () => {
+  const { browser, server, session } = await signedIn({ keepAlive: false })
+  await browser.pass(301)
+  browser.random = 1
+  server.fault = () => ({ status: 503, body: { code: 'ISSUE_FAILED', terminal: false } })
+  for (let times = 0; times < 20; times += 1) {
+    await assert.rejects(during(browser, session.getAccessToken(), 0.05), code('ISSUE_FAILED'))
+    await assert.rejects(during(browser, session.fetch('/api/'), 0.05), code('ISSUE_FAILED'))
+  }
+  assert.equal(server.log.length, 2)
+})
+
 test('Retry-After is obeyed, in seconds and as a date', async () => {
   const dated = (browser, seconds) => ({
     'Retry-After': new Date(browser.now + seconds * 1000).toUTCString(),

@@ -164,10 +164,11 @@ export declare function createSession({ base, tenant: givenTenant, audience, ori
     }) => Promise<string>;
     /**
      * `fetch` with the access token, to `origins`. After `EXPIRED_TOKEN` it is refreshed and sent once more, unless
-     * the body is a stream.
+     * the body is a stream. Where nobody is signed in nothing is sent.
      *
      * @param {RequestInfo | URL} input
      * @param {RequestInit} [init]
+     * @throws {SessionError} There is no token to be had, or somebody else has signed in meanwhile.
      */
     fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>;
     /**

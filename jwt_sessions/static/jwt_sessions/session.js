@@ -202,7 +202,7 @@ export function createSession({
   const browser = typeof document !== 'undefined'
   const root = (browser ? new URL(base, location.href).href : base).replace(/\/*$/, '/')
   const key = `jwt_sessions:${root}`
-  // A later answer may carry a cookie that the server has ceased to honour.
+  // A later answer may bring a cookie that the server has ceased to honour.
   const patience = gracePeriod * 500 || 15_000
 
   let live = browser
@@ -391,10 +391,10 @@ export function createSession({
   /** @param {Answer} answer @param {Mark} at @param {boolean} shared */
   function adopt(answer, at, shared) {
     const value = String(answer.access_token)
-    const { sub, iat = Date.now() / 1000 } = claimsOf(value)
+    const { sub, iat } = claimsOf(value)
     const [sessionExpiresAt, idleExpiresAt] = [text(answer.session_expires_at), text(answer.idle_expires_at)]
     // By the server's clock at both ends: the client's may be wrong by a day.
-    const after = (/** @type {string | null} */ time) => (time ? Date.parse(time) - iat * 1000 : Infinity)
+    const after = (/** @type {string | null} */ time) => (time && iat ? Date.parse(time) - iat * 1000 : Infinity)
     const life = Number(answer.expires_in) * 1000
     if (shared && life - elapsed(at) <= left()) return
     const fresh = Number(answer.refresh_in ?? Number(answer.expires_in) * 0.8) * 1000
@@ -842,10 +842,11 @@ export function createSession({
     getAccessToken,
     /**
      * `fetch` with the access token, to `origins`. After `EXPIRED_TOKEN` it is refreshed and sent once more, unless
-     * the body is a stream.
+     * the body is a stream. Where nobody is signed in nothing is sent.
      *
      * @param {RequestInfo | URL} input
      * @param {RequestInit} [init]
+     * @throws {SessionError} There is no token to be had, or somebody else has signed in meanwhile.
      */
     fetch: (input, init) => send(input, init),
     /**

@@ -271,9 +271,10 @@ export class Tab {
 }
 
 /** A browser with one tab in which Ann is signed in. */
-export async function signedIn(options) {
+export async function signedIn({ clockError = 0, ...options } = {}) {
   const browser = new Browser()
-  Object.assign(browser.server, options?.server)
+  browser.clockError = clockError
+  Object.assign(browser.server, options.server)
   const tab = browser.tab(options)
   await browser.pass(0.1)
   await during(browser, tab.session.signIn({ email: 'ann', password: 'ann secret' }))
