@@ -69,6 +69,20 @@ test('a tab waits for another one, but never longer than 2 s', async () => {
   }
 })
 
+test('a tab that waits for another whose refresh fails tries for itself at once', async () => {
+  const { browser, server, session } = await signedIn({ keepAlive: false })
+  const other = browser.tab({ keepAlive: false })
+  await browser.pass(301)
+  server.log.length = 0
+  server.fault = () => ({ status: 503 })
+  session.getAccessToken().catch(() => {})
+  await browser.pass(0.003)
+  const asked = other.session.getAccessToken()
+  server.fault = () => (server.log.length > 1 ? undefined : { status: 503 })
+  assert.equal(claimsOf(await during(browser, asked, 0.1)).sub, 'ann')
+  assert.equal(server.refreshes.length, 2)
+})
+
 test('without BroadcastChannel and storage each tab does by itself', async () => {
   const without = ['BroadcastChannel', 'localStorage', 'sessionStorage']
   const { browser, server, tab } = await signedIn({ without })

@@ -47,6 +47,23 @@ test('a reload signs in again without a prompt', async () => {
   assert.equal(again.snapshot.userId, 'ann')
 })
 
+test('what goes to the server carries the cookie, follows no redirect and is not cached', async () => {
+  const { browser, server, session } = await signedIn()
+  await browser.pass(241)
+  await during(browser, session.signOut())
+  await during(browser, session.signIn({ email: 'ann', password: 'ann secret' }))
+  assert.deepEqual(
+    server.log.map(({ path, request: { method, credentials, redirect, cache, keepalive } }) => ({
+      ...{ path, method, credentials, redirect, cache, keepalive },
+    })),
+    ['token/', 'logout/', 'login/'].map((path) => ({
+      ...{ path, method: 'POST', credentials: 'include', redirect: 'error', cache: 'no-store' },
+      keepalive: path === 'logout/', // The page may be left at once.
+    })),
+  )
+  assert.equal(server.log[2].parameters.delivery, 'cookie')
+})
+
 test('opening a page is a sign of the user, opening it hidden is not', async () => {
   for (const hidden of [true, false]) {
     const { browser, server } = await signedIn()

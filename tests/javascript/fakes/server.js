@@ -48,7 +48,7 @@ export class Server {
     const text = await request.text()
     const parameters = Object.fromEntries(new URLSearchParams(text))
     const bearer = request.headers.get('Authorization')?.replace('Bearer ', '') ?? null
-    this.log.push({ path, method: request.method, url: url.href, parameters, text, bearer, at: this.now() })
+    this.log.push({ path, request, method: request.method, url: url.href, parameters, text, bearer, at: this.now() })
     const fault = this.fault(path, parameters)
     if (fault) return fault
     try {
