@@ -292,6 +292,7 @@ test('a tenant gone idle asks for the password and the other tabs go on', async 
 test('a flagged user is asked for the password in all tabs, and giving it in one opens all', async () => {
   const { browser, server, tab, session } = await signedIn({ tenant: 'acme' })
   const other = browser.tab({ tenant: 'globex' })
+  await browser.pass(0.1)
   server.sessions.get('s1').flagged = true
   await browser.pass(600)
   assert.equal(tab.status, 'reauthenticate')
