@@ -15,8 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse
 from django.utils import timezone
 
+from jwt_sessions.checks import check_settings
 from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.tokens import access, keys
+from jwt_sessions.tokens.material import generate
 from tests.clients import Device
 from tests.pems import private_pem, public_pem
 
@@ -248,6 +250,34 @@ def test_a_path_that_cannot_be_read_never_becomes_the_secret(jwt_settings, tmp_p
         jwt_settings(ALGORITHM="HS256", SIGNING_KEYS=[str(path)])
         with pytest.raises(ImproperlyConfigured, match="readable file"):
             keys.ring()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "secrets/production/jwt-signing-key",
+        "secrets-of-the-production-server-jwt.key",
+        "..\\secrets\\production\\jwt-signing-key",
+        "~/secrets-of-the-production-server",
+        "file:///run/secrets/jwt-signing-key",
+    ],
+)
+def test_attack_the_path_of_a_secret_that_is_not_there_as_the_secret(jwt_settings, monkeypatch, tmp_path, claims, path):
+    monkeypatch.chdir(tmp_path)
+    forged = jwt.encode(claims, path, "HS256", headers={"typ": "at+jwt", "kid": keys._symmetric_key(path.encode()).kid})
+    for given in ([path], [SECRET, path]):
+        jwt_settings(ALGORITHM="HS256", SIGNING_KEYS=given)
+        with pytest.raises(ImproperlyConfigured, match=r"SIGNING_KEYS\[.\] looks like a path"):
+            access.encode(claims)
+        with pytest.raises(ImproperlyConfigured, match="looks like a path"):
+            access.decode(forged, timezone.now())
+        assert "jwt_sessions.E043" in [message.id for message in check_settings(None)]
+
+
+def test_a_secret_of_this_package_never_looks_like_a_path(jwt_settings):
+    for _ in range(200):
+        jwt_settings(ALGORITHM="HS256", SIGNING_KEYS=[generate("HS256")])
+        assert keys.ring().signer.algorithm == "HS256"
 
 
 # Names

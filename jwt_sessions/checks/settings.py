@@ -51,7 +51,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         try:
             ring()
         except ImproperlyConfigured as error:
-            hint = "manage.py check names the entry; it has to be an unencrypted PEM, or a path to one."
+            hint = "Each entry is an unencrypted PEM or the path of one; for HS256 a secret or the path of one."
             messages.append(Error(f"JWT_SESSIONS: {error}", hint=hint, obj="SIGNING_KEYS", id="jwt_sessions.E043"))
     if settings is not None:
         messages += _unusable_inline_keys(settings.TRUSTED_ISSUERS.values())

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import os.path
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,6 +32,8 @@ from jwt_sessions import conf
 
 MIN_RSA_BITS = 2048  # RFC 7518 §3.3
 MIN_HMAC_BYTES = 32  # RFC 7518 §3.2: at least the size of the hash
+# What a path has and a secret of this package must not: a slash of either kind, or a file extension.
+PATH = re.compile(r"[/\\]|\.[A-Za-z][A-Za-z0-9]{0,9}$")
 # Order of the P-256 base point (SEC 2 §2.4.2).
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -168,10 +171,14 @@ def _read(path: str, name: str, algorithm: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, ValueError):
-        # A symmetric secret is written as it is. A path that cannot be read must not become one: paths are no secret.
-        if algorithm == "HS256" and not path.startswith("/") and not os.path.exists(path):
-            return path
-        raise ImproperlyConfigured(f"{name} is neither a PEM text nor the path of a readable file.") from None
+        if algorithm != "HS256":
+            raise ImproperlyConfigured(f"{name} is neither a PEM text nor the path of a readable file.") from None
+    # A symmetric secret is written as it is. A path that cannot be read must not become one: paths are no secret.
+    if PATH.search(path) or os.path.exists(path):
+        raise ImproperlyConfigured(
+            f"{name} looks like a path, and no readable file is there. A secret has no slash and no file extension."
+        )
+    return path
 
 
 def _symmetric_key(secret: bytes) -> Key:
