@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import ua_parser
 from django.test import RequestFactory
 
 from jwt_sessions.client_info import client_info
@@ -65,6 +66,34 @@ def test_a_hostile_user_agent_is_cut_and_made_printable(user_agent):
     for part in (found.browser, found.system):
         assert len(part) <= 50
         assert part.isprintable()
+
+
+@pytest.mark.parametrize("repeated", ["; ", "OBIGO", "grabFlock", "Mac OS X ", "a ", "x", " "])
+def test_attack_a_user_agent_that_costs_much_to_read(monkeypatch, repeated):
+    # These cost 7 to 30 ms if all that is kept is matched against all patterns, and Chrome's 2.
+    matched = []
+    parse = ua_parser.parser
+    monkeypatch.setattr(ua_parser, "parser", lambda *arguments: matched.append(arguments) or parse(*arguments))
+    assert len(info(**{"user-agent": repeated * 500}).user_agent) == 512
+    assert [(len(text), domains & ua_parser.Domain.DEVICE) for text, domains in matched] == [(256, 0)]
+
+
+@pytest.mark.django_db
+def test_attack_a_throttled_login_that_has_a_user_agent_read(jwt_settings, user, monkeypatch):
+    jwt_settings(LOGIN_THROTTLE="1/min")
+    parsed = []
+    monkeypatch.setattr("jwt_sessions.client_info._families", lambda text: parsed.append(text) or ("", ""))
+    device = Device(user, "; " * 256)
+    bad = {"email": user.email, "password": "wrong"}
+    assert [device.post("login", bad).status_code for _ in range(2)] == [401, 429]
+    assert device.post("introspect", {"token": "x", "client_id": "x", "client_secret": "x"}).status_code == 401
+    assert parsed == []
+
+
+def test_a_long_user_agent_names_its_browser_before_the_cut():
+    found = info(**{"user-agent": IPHONE + " [FBAN/FBIOS;FBAV/465.0.0;" + "FBSS/3;" * 60 + "]"})
+    assert (found.browser, found.system) == ("Facebook", "iOS")
+    assert len(found.user_agent) == 512
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import conf, sessions
-from jwt_sessions.client_info import client_info
+from jwt_sessions.client_info import client_address
 from jwt_sessions.exceptions import InvalidClient
 from jwt_sessions.models import Credential
 from jwt_sessions.models.credential import secret_digest
@@ -62,7 +62,7 @@ def authenticated_client(presented: ClientSecret, request: HttpRequest) -> Crede
     genuine = hmac.compare_digest(stored, secret_digest(presented.client_secret))
     if found is None or not genuine or not found.lives(now):
         # By the id and not by its spelling, of which a UUID has several.
-        Attempt("client", str(client_id or presented.client_id), client_info(request).ip_address).begin()
+        Attempt("client", str(client_id or presented.client_id), client_address(request)).begin()
         security_log.info("client authentication failed")
         raise InvalidClient
     return found

@@ -10,7 +10,7 @@ from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from jwt_sessions.client_info import client_info
+from jwt_sessions.client_info import client_address
 from jwt_sessions.exceptions import InvalidCredentials
 from jwt_sessions.throttle import Attempt
 
@@ -24,7 +24,7 @@ def verify_password(request: HttpRequest, username: str, password: str) -> Abstr
         InvalidCredentials: No backend accepts them, or the user is not active.
         Throttled: There were too many failures for this name or from this address.
     """
-    attempt = Attempt("login", username, client_info(request).ip_address)
+    attempt = Attempt("login", username, client_address(request))
     attempt.begin()
     name = {_name_argument(request): username}
     user = authenticate(request, **name, password=password)
