@@ -172,14 +172,21 @@ def test_a_token_expires_at_the_second_and_not_before(jwt_settings, leeway):
     assert access.decode(token, ends, check_expiry=False)["jti"] == "b64"
 
 
-@pytest.mark.parametrize("claim", ["iat", "nbf"])
-@pytest.mark.parametrize("leeway", [0, 10])
-def test_a_token_is_good_from_its_second_on_and_not_before(jwt_settings, leeway, claim):
+@pytest.mark.parametrize(
+    ("claim", "leeway", "accepted"), [("iat", 0, 1), ("iat", 0.2, 1), ("iat", 10, 10), ("nbf", 0, 0), ("nbf", 10, 10)]
+)
+def test_a_token_is_good_from_its_second_on_and_not_before(jwt_settings, claim, leeway, accepted):
     jwt_settings(LEEWAY=timedelta(seconds=leeway))
-    starts = int(NOW.timestamp()) + leeway + 1
+    starts = int(NOW.timestamp()) + accepted + 1
     token = access.encode(good(**{claim: starts}))
     assert is_refused(token, NOW + SECOND - timedelta(milliseconds=1))
     assert not is_refused(token, NOW + SECOND)
+
+
+@pytest.mark.parametrize("behind", [timedelta(milliseconds=1), SECOND])
+@pytest.mark.parametrize("claims", [{}, {"nbf": int(NOW.timestamp())}])
+def test_a_clock_a_little_behind_takes_a_fresh_token(behind, claims):
+    assert not is_refused(access.encode(good(**claims)), NOW - behind)
 
 
 def test_reading_an_expired_token_forgives_nothing_but_its_expiry():

@@ -68,14 +68,14 @@ def test_a_hostile_user_agent_is_cut_and_made_printable(user_agent):
         assert part.isprintable()
 
 
-@pytest.mark.parametrize("repeated", ["; ", "OBIGO", "grabFlock", "Mac OS X ", "a ", "x", " "])
+@pytest.mark.parametrize("repeated", ["; ", "OBIGO", "grabFlock", "Mac OS X ", "a "])
 def test_attack_a_user_agent_that_costs_much_to_read(monkeypatch, repeated):
     # These cost 7 to 30 ms if all that is kept is matched against all patterns, and Chrome's 2.
     matched = []
     parse = ua_parser.parser
     monkeypatch.setattr(ua_parser, "parser", lambda *arguments: matched.append(arguments) or parse(*arguments))
     assert len(info(**{"user-agent": repeated * 500}).user_agent) == 512
-    assert [(len(text), domains & ua_parser.Domain.DEVICE) for text, domains in matched] == [(256, 0)]
+    assert [(len(text), ua_parser.Domain.DEVICE in domains) for text, domains in matched] == [(256, False)]
 
 
 @pytest.mark.django_db

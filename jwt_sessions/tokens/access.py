@@ -29,6 +29,8 @@ from jwt_sessions.tokens.keys import KeySet, ring
 TYPE = conf.ACCESS_TOKEN_TYPES[0]
 # RFC 8725 §3.5, RFC 7515 §4.1: a token must not bring the key that verifies it, nor extensions unknown here.
 REFUSED_HEADERS = ("jwk", "jku", "x5u", "x5c", "crit", "b64")
+# How far ahead of this clock a token may have been issued, whatever LEEWAY says. No clocks agree to the millisecond.
+LEAST_SKEW = 1  # seconds
 
 _jws = PyJWS(algorithms=["ES256", "RS256", "EdDSA", "HS256"])
 _jws.register_algorithm("Ed25519", OKPAlgorithm())
@@ -172,7 +174,7 @@ def check_times(claims: dict[str, Any], now: datetime, leeway: timedelta, expire
     Args:
         claims: Claims that passed :func:`check_claims`.
         now: The moment to judge it at.
-        leeway: The clock skew that is accepted.
+        leeway: The clock skew that is accepted; a second always is for the moment of issue.
         expires: When it expires, in seconds since the epoch; ``None``: expiry does not matter.
 
     Raises:
@@ -180,7 +182,9 @@ def check_times(claims: dict[str, Any], now: datetime, leeway: timedelta, expire
         ExpiredToken: It is past its expiry.
     """
     moment, skew = now.timestamp(), leeway.total_seconds()
-    if max(claims["iat"], claims.get("nbf", 0)) > moment + skew:
+    issued, not_before = claims["iat"], claims.get("nbf", 0)
+    # A clock a millisecond behind the issuer's must not refuse a fresh token for good. Many issuers set nbf to iat too.
+    if issued > moment + max(skew, LEAST_SKEW) or (not_before > issued and not_before > moment + skew):
         raise InvalidToken
     if expires is not None and expires <= moment - skew:
         raise ExpiredToken
