@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Tags, Warning, register
+from django.utils import timezone
 
 from jwt_sessions import conf
 
@@ -114,6 +115,14 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             "Keep them short: services that ask no database obey a revocation only when they expire.",
             "W010",
         ),
+        (
+            not django_settings.USE_TZ and _has_daylight_saving(timezone.get_default_timezone()),
+            "USE_TZ",
+            "Times are stored in a local time that has daylight saving. When the clocks change, idle timeouts and "
+            "grace periods are an hour too short or too long.",
+            "Set USE_TZ to True.",
+            "W020",
+        ),
     )
     return [
         Warning(f"JWT_SESSIONS: {message}", hint=hint, obj=key, id=f"jwt_sessions.{number}")
@@ -125,3 +134,8 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 def _is_per_process(alias: str) -> bool:
     backend: str = django_settings.CACHES.get(alias, {}).get("BACKEND", "")
     return backend.endswith((".LocMemCache", ".DummyCache"))
+
+
+def _has_daylight_saving(zone: tzinfo) -> bool:
+    year = timezone.now().year
+    return len({datetime(year, month, 1, tzinfo=zone).utcoffset() for month in range(1, 13)}) > 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -64,15 +64,15 @@ def sign_for(state: SessionState | CredentialState, asked: TokenRequest, now: da
         draft = _draft_of_session(state, asked)
         longest = draft.expires_in
         if soft_expiry is not None:
-            own["softexp"] = int((now + soft_expiry).timestamp())
+            own["softexp"] = _epoch(now, soft_expiry)
         _ask_receivers(draft, Session)
     else:
         draft, longest = _draft_of_credential(state, asked), conf.LONGEST
         _ask_receivers(draft, Credential)
-    expires_at = now + min(draft.expires_in, longest)
+    lifetime = min(draft.expires_in, longest)
     if limits.next is not None:
-        expires_at = min(expires_at, limits.next.at)
-    own |= _common_claims(draft, now, expires_at)
+        lifetime = min(lifetime, limits.next.at - now)
+    own |= _common_claims(draft, now, lifetime)
     if "softexp" in own:
         own["softexp"] = min(own["exp"], own["softexp"])
     text, omitted = _fit(draft.claims, own)
@@ -114,7 +114,7 @@ def size_with_claims(user: AbstractBaseUser) -> int:
     session = Session(user=user, created_at=now, audience=audience)  # type: ignore[misc]  # any user model
     draft = Draft("user", user, None, session, audience, None, ClientInfo(), timedelta(0))
     claims, lifetime = configured_claims(draft, ()), conf.current().ACCESS_TOKEN_LIFETIME["user"]
-    return len(_encode({**claims, **_claims_of_session(session), **_common_claims(draft, now, now + lifetime)}))
+    return len(_encode({**claims, **_claims_of_session(session), **_common_claims(draft, now, lifetime)}))
 
 
 def _own_claims(state: SessionState | CredentialState) -> dict[str, Any]:
@@ -137,17 +137,27 @@ def _claims_of_session(session: Session) -> dict[str, Any]:
     }
 
 
-def _common_claims(draft: Draft, now: datetime, expires_at: datetime) -> dict[str, Any]:
+def _common_claims(draft: Draft, now: datetime, lifetime: timedelta) -> dict[str, Any]:
     """What a token of any type says of itself."""
     claims = {
         "iss": conf.current().ISSUER,
         "aud": draft.audience,
-        "exp": int(expires_at.timestamp()),
-        "iat": int(now.timestamp()),
+        "exp": _epoch(now, lifetime),
+        "iat": _epoch(now),
         "jti": access.make_jti(),
         "type": draft.token_type,
     }
     return claims if draft.tenant is None else {**claims, "tenantId": draft.tenant}
+
+
+def _epoch(now: datetime, later: timedelta = timedelta(0)) -> int:
+    """
+    A moment from now on, in seconds since the epoch.
+
+    Without USE_TZ ``now`` is local time. It is turned into UTC before anything is added: a sum of local times forgets
+    which of the two passes of a repeated hour it is of, and a token would be born dead.
+    """
+    return int((now.astimezone(UTC) + later).timestamp())
 
 
 def _fit(claims: dict[str, Any], own: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
