@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import reverse
+from django.utils import timezone
 
 from jwt_sessions import signals
 from jwt_sessions.exceptions import IssueDenied
@@ -27,9 +28,9 @@ TOKEN_URL = "/auth/token/"
 FILE = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\nx\r\n--{BOUNDARY}--".encode()
 
 
-def body_of(parameters: dict[str, str], content_type: str) -> bytes | str:
+def body_of(parameters: dict[str, str | list[str]], content_type: str) -> bytes | str:
     if content_type == FORM:
-        return urlencode(parameters)
+        return urlencode(parameters, doseq=True)
     return encode_multipart(BOUNDARY, parameters) if content_type == MULTIPART_CONTENT else json.dumps(parameters)
 
 
@@ -188,6 +189,32 @@ def test_an_access_token_is_no_refresh_token(device):
     response = send({"grant_type": "refresh_token", "refresh_token": device.tokens["access_token"]})
     assert (response.status_code, response.json()["code"]) == (400, "INVALID_TOKEN")
     assert device.refresh().status_code == 200
+
+
+@pytest.mark.parametrize("grant_type", ["refresh_token", "password"])
+@pytest.mark.parametrize("content_type", [FORM, MULTIPART_CONTENT, JSON], ids=["form", "multipart", "json"])
+def test_several_resources_at_once_are_an_invalid_target(device, jwt_settings, grant_type, content_type):
+    # RFC 8707 §2: they may be named; that a token is for one is this server's policy.
+    jwt_settings(AUDIENCES=["api", "reports"])
+    parameters = refresh_grant(device, username=device.user.email, password=PASSWORD, resource=["api", "reports"])
+    response = send({**parameters, "grant_type": grant_type}, content_type)
+    body = response.json()
+    assert (response.status_code, body["error"], body["field"]) == (400, "invalid_target", "resource")
+    assert device.refresh().status_code == 200
+
+
+@pytest.mark.parametrize("resources", [["reports", "reports"], ["", "reports"], ["reports", ""]])
+def test_one_resource_named_again_is_one(device, jwt_settings, resources):
+    jwt_settings(AUDIENCES=["api", "reports"])
+    response = send(refresh_grant(device, resource=resources), FORM)
+    assert response.status_code == 200
+    assert access.decode(response.json()["access_token"], timezone.now())["aud"] == "reports"
+
+
+def test_several_resources_at_an_endpoint_that_takes_none_do_no_harm(device):
+    response = send({"token": device.tokens["refresh_token"], "resource": ["a", "b"]}, FORM, "/auth/revoke/")
+    assert response.status_code == 200
+    assert device.call().json()["reason"] == "logout"
 
 
 def test_a_parameter_given_twice_is_refused_and_named(device):

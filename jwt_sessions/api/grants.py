@@ -17,6 +17,7 @@ from jwt_sessions.api.serializers import (
     CREDENTIAL_LENGTH,
     ClientParameters,
     PresentedTokenField,
+    ResourceField,
     password_field,
     tenant_field,
     text_field,
@@ -48,7 +49,7 @@ class PasswordGrantSerializer(ClientParameters):
     username = text_field(CREDENTIAL_LENGTH)
     password = password_field()
     audience = text_field(required=False)
-    resource = text_field(required=False)
+    resource = ResourceField()
 
 
 class RefreshGrantSerializer(ClientParameters):
@@ -57,7 +58,7 @@ class RefreshGrantSerializer(ClientParameters):
     grant_type = NamedChoice("RefreshGrantType", [REFRESH_TOKEN])
     refresh_token = PresentedTokenField(required=False)
     audience = text_field(required=False)
-    resource = text_field(required=False)
+    resource = ResourceField()
     tenantId = tenant_field()  # noqa: N815
     background = serializers.BooleanField(required=False)
 
@@ -67,7 +68,7 @@ class ClientCredentialsGrantSerializer(ClientParameters):
 
     grant_type = NamedChoice("ClientCredentialsGrantType", [CLIENT_CREDENTIALS])
     audience = text_field(required=False)
-    resource = text_field(required=False)
+    resource = ResourceField()
     tenantId = tenant_field()  # noqa: N815
 
 
@@ -79,7 +80,7 @@ class ExchangeGrantSerializer(ClientParameters):
     subject_token_type = serializers.ChoiceField([REFRESH_TOKEN_TYPE])
     requested_token_type = serializers.ChoiceField([ACCESS_TOKEN_TYPE], required=False)
     audience = text_field(required=False)
-    resource = text_field(required=False)
+    resource = ResourceField()
     tenantId = tenant_field()  # noqa: N815
     device_name = text_field(DEVICE_NAME_LENGTH, required=False)
     delivery = serializers.ChoiceField(["body", "cookie"], required=False)

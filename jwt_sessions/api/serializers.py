@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
+from jwt_sessions.exceptions import InvalidTarget
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 
 # Longer than any user name or password that makes sense, short enough to hash without harm.
@@ -26,6 +27,23 @@ def password_field() -> serializers.CharField:
 def tenant_field() -> serializers.CharField:
     """The id of a tenant."""
     return text_field(required=False)
+
+
+class ResourceField(serializers.CharField):
+    """
+    The resource that a token is to be for (RFC 8707 §2).
+
+    Raises:
+        InvalidTarget: There are several. Each token is for one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(max_length=255, required=False)
+
+    def to_internal_value(self, data: Any) -> str:
+        if isinstance(data, list) and len(data) > 1:
+            raise InvalidTarget("A token is for one resource.", field="resource")
+        return super().to_internal_value(data)
 
 
 class Parameters(serializers.Serializer[Any]):

@@ -62,12 +62,23 @@ class StrictJSONParser(JSONParser):
         return body
 
 
+# RFC 8707 §2: a client may name several.
+REPEATABLE = ("resource",)
+
+
 def _single(form: QueryDict) -> dict[str, Any]:
-    """The parameters of a form; none may be given twice (RFC 6749 §3.2)."""
+    """The parameters of a form; none may be given twice (RFC 6749 §3.2) but those of :data:`REPEATABLE`."""
+    parameters: dict[str, Any] = form.dict()
     for name, values in form.lists():
-        if len(values) > 1:
+        if len(values) > 1 and name not in REPEATABLE:
             raise InvalidRequest("A parameter is given more than once.", field=name)
-    return form.dict()
+        # One without a value counts as omitted, and the same twice is one.
+        different = list(dict.fromkeys(filter(None, values)))
+        if len(different) > 1:
+            parameters[name] = different
+        elif different:
+            parameters[name] = different[0]
+    return parameters
 
 
 class StrictFormParser(FormParser):
