@@ -74,13 +74,32 @@ def test_the_access_token_of_a_credential_says_what_it_claims(user, service, own
     assert said["plan"] == "gold"
 
 
+WORDS = {"username": "root@example.com", "active": False, "token_type": "refresh_token", "token_use": "refresh"}
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_attack_claims_of_a_credential_in_the_words_of_the_server(user, service, owned):
+    other = Service(user=user if owned else None, claims={**WORDS, "plan": "gold"}).exchanged()
+    said = service.introspect(other.access_token).json()
+    assert {name: said.get(name) for name in [*WORDS, "plan"]} == {
+        "active": True,
+        "token_type": "Bearer",
+        "token_use": None,
+        "username": user.email if owned else None,
+        "plan": "gold",
+    }
+
+
 def test_a_refresh_token_says_whose_it_is_and_is_taken_for_no_access_token(clock, device, user, service):
     said = service.introspect(device.tokens["refresh_token"]).json()
     assert said == {
         "active": True,
         "token_type": "refresh_token",
+        "token_use": "refresh",
         "username": user.email,
         "iss": "jwt-sessions",
+        # Who looks for itself in "aud" must not find nothing, which some take for "good everywhere".
+        "aud": "jwt-sessions",
         "sub": str(user.pk),
         "client_id": "api",
         "sid": device.tokens["session_id"],

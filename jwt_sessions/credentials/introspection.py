@@ -21,6 +21,8 @@ from jwt_sessions.verdict.session import SessionState, find
 from jwt_sessions.verdict.token import find_good
 
 INACTIVE: Mapping[str, Any] = {"active": False}
+# What an answer says beside the claims of the token.
+SERVERS_OWN = ("active", "token_type", "token_use", "username")
 
 
 @sensitive_variables()
@@ -29,7 +31,8 @@ def introspect(token: str, presented: ClientSecret, *, request: HttpRequest) -> 
     What a token says, while it is good (RFC 7662 §2.2); else exactly ``{"active": False}``, which tells nothing.
 
     One read besides the caller's own check, also with ``SESSION_CHECK="none"``. A refresh token is told from an access
-    token by ``token_type``, and has no ``aud``: no resource may take it for one.
+    token by ``token_use``, and its ``aud`` is the issuer, who alone takes it. Without one, resource servers may take
+    it for an access token that is good everywhere.
 
     Args:
         token: The access or refresh token.
@@ -53,8 +56,9 @@ def _of_access_token(claims: dict[str, Any], now: datetime) -> Mapping[str, Any]
     found = find_good(claims, now)
     if found is None:
         return INACTIVE
-    # A configured claim may be called "active" or "token_type" too.
-    return {**_name(found.user), **claims, "active": True, "token_type": "Bearer"}
+    # What a project or the maker of a credential called so is not what this server says (RFC 7662 §2.2).
+    said = {name: value for name, value in claims.items() if name not in SERVERS_OWN}
+    return {**said, **_name(found.user), "active": True, "token_type": "Bearer"}
 
 
 def _of_refresh_token(token: str, now: datetime) -> Mapping[str, Any]:
@@ -66,8 +70,10 @@ def _of_refresh_token(token: str, now: datetime) -> Mapping[str, Any]:
     answer = {
         "active": True,
         "token_type": "refresh_token",
+        "token_use": "refresh",
         **_name(session.user),
         "iss": conf.current().ISSUER,
+        "aud": conf.current().ISSUER,
         "sub": str(session.user.pk),
         "client_id": session.audience,
         "sid": str(session.pk),

@@ -59,6 +59,7 @@ class IntrospectionAnswer(Answer):
 
     active = serializers.BooleanField()
     token_type = NamedChoice("TokenType", ["Bearer", "refresh_token"], required=False)
+    token_use = NamedChoice("TokenUse", ["refresh"], required=False)
     username = serializers.CharField(required=False)
     iss = serializers.CharField(required=False)
     sub = serializers.CharField(required=False)
