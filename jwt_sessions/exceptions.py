@@ -60,14 +60,20 @@ class ExpiredToken(JWTSessionsError):
 
 
 class SessionEnded(JWTSessionsError):
-    """The session of a genuine token has ended; ``reason`` says why."""
+    """
+    The session of a genuine token has ended; ``reason`` says why.
+
+    ``set_by`` names the policy whose timeout or lifetime ended it: "settings", "audience …" or "tenant …". It is empty
+    for other reasons, and where no policy in force says it any more.
+    """
 
     code = "SESSION_ENDED"
     terminal = True
 
-    def __init__(self, reason: EndReason) -> None:
+    def __init__(self, reason: EndReason, set_by: str = "") -> None:
         super().__init__(f"The session has ended: {reason.value}.")
         self.reason = reason
+        self.set_by = set_by
 
 
 class NoSession(JWTSessionsError):

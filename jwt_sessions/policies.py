@@ -198,6 +198,11 @@ class Deadline:
     reason: EndReason
     source: str
 
+    @property
+    def set_by(self) -> str:
+        """The policy that set it; empty for the expiry of a refresh token, which no policy sets."""
+        return "" if self.reason is EndReason.EXPIRED else self.source
+
 
 class Deadlines(tuple[Deadline, ...]):
     """The deadlines of a session, the first to come first."""

@@ -58,6 +58,8 @@ def details(error: exceptions.JWTSessionsError) -> dict[str, Any]:
     body: dict[str, Any] = {"code": error.code, "terminal": error.terminal}
     if isinstance(error, exceptions.SessionEnded):
         body["reason"] = error.reason.value
+        if error.set_by:
+            body["set_by"] = error.set_by
     if isinstance(error, exceptions.RecentLoginRequired):
         body["max_age"] = int(error.max_age.total_seconds())
         if error.amr:

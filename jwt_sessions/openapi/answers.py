@@ -16,6 +16,8 @@ from jwt_sessions.http.serializers import Answer, NamedChoice
 CODES = sorted({kind.code for kind in SHAPES})
 OAUTH_ERRORS = sorted({shape.oauth_error for shape in SHAPES.values()})
 
+SET_BY = "The policy whose timeout or lifetime ended the session: `settings`, `audience …` or `tenant …`."
+
 
 class Detail(Answer):
     """An error that needs no code."""
@@ -30,6 +32,7 @@ class Error(Answer):
     code = NamedChoice("ErrorCode", CODES, required=False)
     terminal = serializers.BooleanField(required=False, help_text="Whether to sign in again.")
     reason = NamedChoice("EndReason", EndReason.values, required=False)
+    set_by = serializers.CharField(required=False, help_text=SET_BY)
     field = serializers.CharField(required=False, help_text="The parameter that is wrong.")
 
 
@@ -41,6 +44,7 @@ class OAuthError(Answer):
     code = NamedChoice("ErrorCode", CODES)
     terminal = serializers.BooleanField(help_text="Whether to sign in again.")
     reason = NamedChoice("EndReason", EndReason.values, required=False)
+    set_by = serializers.CharField(required=False, help_text=SET_BY)
     field = serializers.CharField(required=False, help_text="The parameter that is wrong.")
 
 

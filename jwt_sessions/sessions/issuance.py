@@ -107,7 +107,7 @@ def issue(step: Step[S, A]) -> A | None:
         raise TenantIdle
     passed = step.state.deadlines().passed(step.now)
     if passed is not None:
-        error = SessionEnded(passed.reason)
+        error = SessionEnded(passed.reason, passed.set_by)
         step.too_late(error)
         raise error
     step.prepare()

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from jwt_sessions.client_info import client_info
-from jwt_sessions.exceptions import InvalidToken, SessionEnded
+from jwt_sessions.exceptions import InvalidToken
 from jwt_sessions.models import Session
 from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.activity import note_end
@@ -70,10 +70,10 @@ def reauthenticated(
         found = find(session_id, tenant=tenant)
         if found is None:
             raise InvalidToken
-        reason = found.verdict(now)
-        if reason is not None:
-            note_end(found.session, reason, now)
-            raise SessionEnded(reason)
+        ended = found.ended(now)
+        if ended is not None:
+            note_end(found.session, ended.reason, now)
+            raise ended
         return issue(_Reauthentication(found, asked, now, amr=stored_methods))
 
     pair = until_stored(attempt)

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import conf, signals
 from jwt_sessions.client_info import client_info
-from jwt_sessions.exceptions import EndReason, InvalidToken, RenewalDisabled, SessionEnded
+from jwt_sessions.exceptions import EndReason, InvalidToken, RenewalDisabled
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.activity import note_end, note_first_use
@@ -137,16 +137,16 @@ def resolve(
     found = find(presented.session_id, tenant=tenant, with_token=True)
     if found is None:
         raise InvalidToken
-    how, reason = standing(presented, found.session, found.token, now), found.verdict(now)
-    if reason is not None:
-        note_end(found.session, reason, now)
+    how, ended = standing(presented, found.session, found.token, now), found.ended(now)
+    if ended is not None:
+        note_end(found.session, ended.reason, now)
     elif how == Refused(reused=True):
         _end_for_reuse(found.session, presented, now, request)
     if isinstance(how, Refused):
         raise InvalidToken
-    if reason is not None:
+    if ended is not None:
         # Of a predecessor nothing is kept once the session has ended, so it can never be told from garbage.
-        raise SessionEnded(reason) if isinstance(how, Current) else InvalidToken
+        raise ended if isinstance(how, Current) else InvalidToken
     return found, how
 
 

@@ -84,6 +84,16 @@ class SessionState:
         passed = self.deadlines().passed(now)
         return None if passed is None else passed.reason
 
+    def ended(self, now: datetime) -> SessionEnded | None:
+        """The verdict as an error, which names the policy that set a deadline; ``None`` while the session lives."""
+        reason = self.verdict(now)
+        if reason is None:
+            return None
+        # Not stored with the end. Of a policy that was changed since, only what it says as well is told.
+        moment = self.session.ended_at or now
+        passed = (each for each in self.deadlines() if each.reason is reason and each.at <= moment)
+        return SessionEnded(reason, next((each.set_by for each in passed), ""))
+
     def tenant_is_idle(self, tenant: str | None, now: datetime) -> bool:
         """Whether the idle clock of a tenant ran out. The state was read with that clock; one never set has not."""
         if tenant is None or self.tenant_active_at is None:
@@ -105,9 +115,9 @@ class SessionState:
         session = self.session
         if str(session.user.pk) != claims["sub"] or claims["gen"] > session.generation:
             return InvalidToken()
-        reason = self.verdict(now)
-        if reason is not None:
-            return SessionEnded(reason)
+        ended = self.ended(now)
+        if ended is not None:
+            return ended
         if claims["gen"] < session.oldest_generation:
             # The password was given again since; who did that holds a newer token.
             return ExpiredToken()
