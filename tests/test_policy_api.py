@@ -114,6 +114,7 @@ def test_without_a_token_policies_are_not_there_for_anybody(client):
 BAD = [
     ({"idle_timeout": 7200, "max_lifetime": 3600}, "idle_timeout"),
     ({"idle_timeout": 59}, "idle_timeout"),
+    ({"idle_timeout": 119}, "idle_timeout"),
     ({"idle_timeout": 0}, "idle_timeout"),
     ({"max_lifetime": 0}, "max_lifetime"),
     ({"max_lifetime": -1}, "max_lifetime"),
@@ -165,6 +166,7 @@ def test_a_bad_policy_is_refused_with_the_field_named_in_the_admin(admin, fields
     [
         ({"IDLE_TIMEOUT": 120 * MINUTE, "MAX_SESSION_LIFETIME": 60 * MINUTE}, "IDLE_TIMEOUT"),
         ({"IDLE_TIMEOUT": 59 * SECOND}, "IDLE_TIMEOUT"),
+        ({"IDLE_TIMEOUT": 119 * SECOND}, "IDLE_TIMEOUT"),
         ({"IDLE_TIMEOUT": timedelta(0)}, "IDLE_TIMEOUT"),
         ({"MAX_SESSION_LIFETIME": -SECOND}, "MAX_SESSION_LIFETIME"),
         ({"REFRESH_TOKEN_LIFETIME": timedelta(0)}, "REFRESH_TOKEN_LIFETIME"),

@@ -20,7 +20,7 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from example_project.accounts.models import User
-from jwt_sessions import sessions, signals
+from jwt_sessions import conf, sessions, signals
 from jwt_sessions.authentication import JWTSessionAuthentication
 from jwt_sessions.exceptions import EndReason, InvalidCredentials
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
@@ -432,6 +432,13 @@ def test_a_request_lives_by_the_deadline_to_the_instant(clock, device, jwt_setti
     assert device.call().status_code == 200
     clock.shift(timedelta(minutes=2))
     assert device.call().json()["reason"] == "idle_timeout"
+
+
+def test_a_user_active_every_ten_seconds_is_not_idle_under_the_shortest_timeout(clock, device, jwt_settings):
+    jwt_settings(IDLE_TIMEOUT=conf.current().shortest_idle_timeout)
+    for second in range(10, 400, 10):
+        clock.shift(timedelta(seconds=10))
+        assert (device.refresh() if second % 60 == 50 else device.call()).status_code == 200
 
 
 @pytest.mark.parametrize(

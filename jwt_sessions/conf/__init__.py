@@ -119,6 +119,16 @@ class Settings:
         return self.ACCESS_TOKEN_LIFETIME["user"] + self.LEEWAY
 
     @property
+    def shortest_idle_timeout(self) -> timedelta:
+        """
+        The shortest idle timeout that makes sense.
+
+        Activity on record is up to ACTIVITY_RESOLUTION old while a user is active, and is to be renewed before it has
+        grown old enough to end the session.
+        """
+        return 2 * self.ACTIVITY_RESOLUTION
+
+    @property
     def issuer_is_url(self) -> bool:
         """Whether ISSUER is an https URL (http too under DEBUG), which turns on the metadata of RFC 8414 §2."""
         parts = urlsplit(self.ISSUER)
@@ -146,16 +156,16 @@ def _combinations(settings: Settings) -> list[Problem]:
                 "jwt_sessions.E041",
             )
         )
-    if settings.IDLE_TIMEOUT is not None and settings.IDLE_TIMEOUT < settings.ACTIVITY_RESOLUTION:
+    idle, lifetime = settings.IDLE_TIMEOUT, settings.MAX_SESSION_LIFETIME
+    if idle is not None and idle < settings.shortest_idle_timeout:
         problems.append(
             Problem(
                 "IDLE_TIMEOUT",
-                "The idle timeout is shorter than the resolution in which activity is recorded.",
-                "Make IDLE_TIMEOUT longer than ACTIVITY_RESOLUTION, or ACTIVITY_RESOLUTION shorter.",
+                "The idle timeout is shorter than twice the resolution in which activity is recorded.",
+                "Make IDLE_TIMEOUT at least twice ACTIVITY_RESOLUTION, or ACTIVITY_RESOLUTION shorter.",
                 "jwt_sessions.E042",
             )
         )
-    idle, lifetime = settings.IDLE_TIMEOUT, settings.MAX_SESSION_LIFETIME
     if idle is not None and lifetime is not None and idle > lifetime:
         problems.append(
             Problem(

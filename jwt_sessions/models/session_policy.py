@@ -187,9 +187,8 @@ class SessionPolicy(models.Model):
             value = getattr(self, name)
             if isinstance(value, timedelta) and not 1 <= value.total_seconds() <= conf.LONGEST.total_seconds():
                 errors[name] = _("From one second to 50 years.")
-        resolution = conf.current().ACTIVITY_RESOLUTION
-        if self.idle_timeout is not None and self.idle_timeout < resolution:
-            errors.setdefault("idle_timeout", _("Shorter than ACTIVITY_RESOLUTION."))
+        if self.idle_timeout is not None and self.idle_timeout < conf.current().shortest_idle_timeout:
+            errors.setdefault("idle_timeout", _("Shorter than twice ACTIVITY_RESOLUTION."))
         if self.idle_timeout is not None and self.max_lifetime is not None and self.idle_timeout > self.max_lifetime:
             errors.setdefault("idle_timeout", _("Longer than the maximum lifetime."))
         if not isinstance(self.excluded_claims, list) or not all(
