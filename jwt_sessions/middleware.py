@@ -8,13 +8,14 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
 from jwt_sessions.authentication import authorize_bearer, bearer_token
 from jwt_sessions.exceptions import JWTSessionsError
+from jwt_sessions.http.errors import TokenRefused
 from jwt_sessions.http.reports import hide_secrets
 from jwt_sessions.principal import Principal
 from jwt_sessions.sessions import VerifiedToken
@@ -48,6 +49,12 @@ class JWTSessionMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         _introduce(request)
         return self._arespond(request) if self.is_async else _varied(self.get_response(request))
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer 401 where a view looked at the session of a token and it is gone."""
+        if not isinstance(exception, TokenRefused):
+            return None
+        return HttpResponse(status=401, headers={"WWW-Authenticate": exception.auth_header})
 
     async def _arespond(self, request: HttpRequest) -> HttpResponseBase:
         return _varied(await self.get_response(request))

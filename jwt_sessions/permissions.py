@@ -39,9 +39,7 @@ class RequireRecentLogin(BasePermission):
         is_recent = claims["auth_time"] + self.max_age.total_seconds() > timezone.now().timestamp()
         if is_recent and self.amr <= set(claims.get("amr", ())):
             return True
-        error = RecentLoginRequired(self.max_age, self.amr)
-        request.token_refusal = error  # type: ignore[attr-defined]
-        raise TokenRefused(error)
+        raise TokenRefused(RecentLoginRequired(self.max_age, self.amr))
 
 
 class RequireTokenType(BasePermission):

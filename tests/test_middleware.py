@@ -8,7 +8,7 @@ from datetime import timedelta
 from unittest import mock
 
 import pytest
-from asgiref.sync import SyncToAsync, async_to_sync
+from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
 from django.contrib.auth.decorators import login_required, user_passes_test
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import SynchronousOnlyOperation
@@ -89,6 +89,15 @@ async def abroken(request):
     raise RuntimeError(f"for {await request.auser()}")
 
 
+def session_of(request):
+    return HttpResponse(request.auth.session.device_name)
+
+
+async def asession_of(request):
+    await request.auser()
+    return HttpResponse(await sync_to_async(lambda: request.auth.session.device_name)())
+
+
 async def impatient(request):
     return said(request.user, request.auth)
 
@@ -127,6 +136,8 @@ urlpatterns = [
     path("async/members/", login_required(awho)),
     path("sync/staff/", user_passes_test(is_staff)(who)),
     path("async/staff/", user_passes_test(is_staff)(awho)),
+    path("sync/session/", session_of),
+    path("async/session/", asession_of),
     path("impatient/", impatient),
     path("api/", WhoOfAPI.as_view()),
 ]
@@ -527,3 +538,14 @@ def test_attack_the_token_of_a_credential_is_no_way_into_the_admin(client, setti
     assert client.get("/admin/", headers=service.bearer).status_code == 302
     device = Device(administrator).sign_in()
     assert client.get("/admin/", headers=device.bearer).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_view_that_reads_the_session_of_a_deleted_user_is_answered_with_401(browser, jwt_settings):
+    jwt_settings(SESSION_CHECK="none")
+    assert browser.get("session").status_code == 200
+    browser.user.delete()
+    response = browser.get("session")
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"].startswith('Bearer error="invalid_token"')
+    assert response["Vary"] == "Authorization"

@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 from example_project.accounts.models import User
 from jwt_sessions import conf, sessions, signals
 from jwt_sessions.authentication import JWTSessionAuthentication
-from jwt_sessions.exceptions import EndReason, InvalidCredentials
+from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidToken
 from jwt_sessions.models import RefreshToken, Session, TokenVersion
 from jwt_sessions.models.session_policy import current_book
 from jwt_sessions.models.token_version import TokenVersionQuerySet
@@ -33,6 +33,7 @@ from jwt_sessions.verdict.session import SessionState
 from tests.clients import Device
 from tests.effort import pairs
 from tests.factories import PASSWORD, UserFactory
+from tests.services import Service
 from tests.session_ends import (
     NAMES,
     NEW_PASSWORD,
@@ -700,6 +701,41 @@ def test_with_nothing_checked_a_request_asks_nothing(device, who_am_i, django_as
         assert request.user.email == device.user.email
     with django_assert_num_queries(1):
         assert request.auth.session.user_id == device.user.pk
+
+
+class WhereAmI(APIView):
+    def get(self, request):
+        return Response({"device": request.auth.session.device_name})
+
+
+class WhichCredential(APIView):
+    permission_classes = ()
+
+    def get(self, request):
+        return Response({"name": request.auth.credential.name})
+
+
+def test_with_nothing_checked_a_view_that_reads_the_session_of_a_deleted_user_is_answered_with_401(device, who_am_i):
+    device.user.delete()
+    response = WhereAmI.as_view()(APIRequestFactory().get("/", headers=device.bearer))
+    assert (response.status_code, response.data["code"]) == (401, "INVALID_TOKEN")
+    assert response["WWW-Authenticate"].startswith('Bearer error="invalid_token"')
+
+
+def test_with_nothing_checked_a_view_that_reads_a_deleted_credential_is_answered_with_401(db, who_am_i):
+    service = Service().exchanged()
+    view, request = WhichCredential.as_view(), APIRequestFactory().get("/", headers=service.bearer)
+    assert view(request).data == {"name": "A service"}
+    service.credential.delete()
+    response = view(request)
+    assert (response.status_code, response.data["code"]) == (401, "INVALID_TOKEN")
+
+
+def test_with_nothing_checked_code_that_reads_a_session_that_is_gone_is_told_so(device, who_am_i):
+    _user, token = sessions.authorize(device.tokens["access_token"])
+    device.user.delete()
+    with pytest.raises(InvalidToken):
+        assert token.session
 
 
 def test_with_nothing_checked_an_end_bites_when_the_token_expires(clock, device, who_am_i):

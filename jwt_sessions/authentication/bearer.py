@@ -36,12 +36,10 @@ class BearerAuthentication(BaseAuthentication):
         except IssuerUnavailable as error:
             raise TokenUnverified(error) from None
         except JWTSessionsError as error:
-            # authenticate_header is asked of another instance: what was refused is known by the request alone.
-            request.token_refusal = error  # type: ignore[attr-defined]
             raise TokenRefused(error) from None
 
     def authenticate_header(self, request: Request) -> str:
-        return challenge(getattr(request, "token_refusal", None))
+        return challenge(None)
 
 
 def bearer_token(request: Request | HttpRequest) -> bytes | None:

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from jwt_sessions import conf, sessions
 from jwt_sessions.authentication.bearer import BearerAuthentication, bearer_token, is_background, text_of
 from jwt_sessions.exceptions import InvalidToken
+from jwt_sessions.http.errors import TokenRefused
 
 
 class JWTSessionAuthentication(BearerAuthentication):
@@ -61,6 +62,9 @@ def authorize_bearer(
         JWTSessionsError: The token is refused (:func:`jwt_sessions.sessions.authorize`).
     """
     token = bearer_token(request)
-    return (
-        None if token is None else sessions.authorize(text_of(token), background=is_background(request), always=always)
-    )
+    if token is None:
+        return None
+    user, verified = sessions.authorize(text_of(token), background=is_background(request), always=always)
+    # A view may look at what is gone since the token was issued: that is the token's fault, and no error of the view.
+    verified.refusal = TokenRefused
+    return user, verified

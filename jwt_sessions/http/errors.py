@@ -137,6 +137,15 @@ class TokenRefused(AuthenticationFailed):
         self.detail = cast(Any, {"detail": str(error), **details(error)})
         self.error = error
 
+    @property
+    def auth_header(self) -> str:
+        """The challenge of the answer."""
+        return challenge(self.error)
+
+    @auth_header.setter
+    def auth_header(self, header: str) -> None:
+        """The framework asks the first authentication class for one, which does not know what was refused."""
+
     def get_codes(self) -> Any:
         return {"detail": self.error.code}
 

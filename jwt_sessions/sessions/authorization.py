@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -18,7 +18,7 @@ from django.utils.functional import cached_property
 from django.views.decorators.debug import sensitive_variables
 
 from jwt_sessions import conf
-from jwt_sessions.exceptions import InvalidToken, SessionEnded
+from jwt_sessions.exceptions import InvalidToken, JWTSessionsError, SessionEnded
 from jwt_sessions.models import Credential, Session
 from jwt_sessions.principal import Principal
 from jwt_sessions.sessions.activity import note_activity, note_end, note_first_use, note_tenant_activity
@@ -28,6 +28,8 @@ from jwt_sessions.verdict.cache import VerdictCache
 from jwt_sessions.verdict.credential import CredentialState
 from jwt_sessions.verdict.session import SessionState, find
 from jwt_sessions.verdict.token import find_good
+
+M = TypeVar("M", Session, Credential)
 
 
 class VerifiedToken(BareToken):
@@ -39,9 +41,13 @@ class VerifiedToken(BareToken):
         session: The session; ``None`` for the token of a credential.
         credential: The credential of a token of the type "personal" or "api", else ``None``.
         tenant: The ``tenantId`` claim, or ``None``.
+        refusal: Makes of an error of this package the exception to raise where session or credential are gone when
+            they are asked for. A door that can answer it sets its own.
 
-    Unless ``SESSION_CHECK`` is "database", session and credential are read when asked for, and may be gone.
+    Unless ``SESSION_CHECK`` is "database", session and credential are read when asked for.
     """
+
+    refusal: Callable[[JWTSessionsError], Exception] = staticmethod(lambda error: error)
 
     def __init__(
         self, claims: Mapping[str, Any], session: Session | None = None, credential: Credential | None = None
@@ -54,11 +60,17 @@ class VerifiedToken(BareToken):
 
     @cached_property
     def session(self) -> Session | None:
-        return Session.objects.get(pk=self.claims["sid"]) if self.claims["type"] == "user" else None
+        return self._read(Session, "sid") if self.claims["type"] == "user" else None
 
     @cached_property
     def credential(self) -> Credential | None:
-        return None if self.claims["type"] == "user" else Credential.objects.get(pk=self.claims["client_id"])
+        return None if self.claims["type"] == "user" else self._read(Credential, "client_id")
+
+    def _read(self, model: type[M], claim: str) -> M:
+        try:
+            return model.objects.get(pk=self.claims[claim])
+        except model.DoesNotExist:
+            raise self.refusal(InvalidToken()) from None
 
 
 @sensitive_variables()
