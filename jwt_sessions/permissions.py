@@ -10,8 +10,10 @@ from django.utils import timezone
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from jwt_sessions import conf
 from jwt_sessions.exceptions import RecentLoginRequired
 from jwt_sessions.http.errors import TokenRefused
+from jwt_sessions.tokens.access import LEAST_SKEW
 
 
 class RequireRecentLogin(BasePermission):
@@ -36,7 +38,9 @@ class RequireRecentLogin(BasePermission):
         if type(claims.get("auth_time")) is not int:
             # No token, or one for which nobody gave a password, as that of a credential.
             return False
-        is_recent = claims["auth_time"] + self.max_age.total_seconds() > timezone.now().timestamp()
+        now, skew = timezone.now().timestamp(), max(conf.current().LEEWAY.total_seconds(), LEAST_SKEW)
+        # Numbers of another issuer may be of any size, so nothing is added to them. What lies ahead is not recent.
+        is_recent = now - self.max_age.total_seconds() < claims["auth_time"] <= now + skew
         if is_recent and self.amr <= set(claims.get("amr", ())):
             return True
         raise TokenRefused(RecentLoginRequired(self.max_age, self.amr))

@@ -524,3 +524,26 @@ def test_the_admin_works_without_time_zones(admin, user, settings):
     for page in (url("session"), url("session", "change", pair.session.pk), url("refreshtoken")):
         assert admin.get(page).status_code == 200
     assert add_token(admin, user).status_code == 200
+
+
+@pytest.mark.parametrize("model", [*MODELS, "sessionpolicy", "credential"])
+@pytest.mark.parametrize("name", ["audience", "state", "q", "o", "p", "end_reason__exact", "created_at__gte", "\0"])
+def test_attack_a_null_character_in_the_address_of_a_change_list(admin, user, model, name):
+    # PostgreSQL takes none in any text, and says so when the rows are read.
+    sessions.start(user)
+    for value in ("\0", "api\0", "\0live"):
+        response = admin.get(url(model), {name: value})
+        assert response.status_code == 302
+        assert response["Location"] == f"{url(model)}?e=1"
+    assert admin.post(f"{url(model)}?audience=%00", {"action": "delete_selected"}).status_code == 302
+
+
+def test_a_session_whose_end_has_no_reason_or_an_unknown_one_was_ended_by_an_administrator(admin, device):
+    for reason in ("", "by hand"):
+        Session.objects.update(ended_at=timezone.now(), end_reason=reason)
+        assert device.call().json()["reason"] == "ended_by_admin"
+        assert device.refresh().json()["reason"] == "ended_by_admin"
+        assert admin.get(url("session")).status_code == 200
+        page = admin.get(url("session", "change", Session.objects.get().pk)).content.decode()
+        assert "ended by an administrator" in page
+        assert sessions.end(Session.objects.get(), reason="logout") is False

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -207,6 +207,17 @@ def test_permissions_bear_tokens_that_this_package_did_not_make(trust, auth_time
     token = ONE.token(auth_time=auth_time, tenantId=5)
     assert call(token, Guarded).status_code == 403
     assert call(token, ForTenants).status_code == 403
+
+
+@pytest.mark.parametrize("auth_time", [10**400, -(10**400), 2**63, int(NOW.timestamp()) + 2])
+def test_attack_a_login_at_a_time_that_no_clock_shows(trust, auth_time):
+    class Guarded(WhoAmI):
+        permission_classes = [RequireRecentLogin(timedelta(days=365))]
+
+    trust(jwks=ONE.jwks)
+    response = call(ONE.token(auth_time=auth_time), Guarded)
+    assert (response.status_code, response.data["code"]) == (401, "REAUTHENTICATION_REQUIRED")
+    assert call(ONE.token(auth_time=int(NOW.timestamp()) + 1), Guarded).status_code == 200
 
 
 # Other issuers, and their keys in the settings

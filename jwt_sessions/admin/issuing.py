@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -15,6 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf
+from jwt_sessions.admin.parameters import CheckedParameters
 from jwt_sessions.exceptions import JWTSessionsError
 
 TEMPLATE = "admin/jwt_sessions/issued.html"
@@ -45,7 +46,7 @@ class IssuingForm(forms.ModelForm):  # type: ignore[type-arg]
         return user
 
 
-class IssuingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class IssuingAdmin(CheckedParameters):
     """Base of the admin classes whose **Add** makes a secret. ``save_model`` calls a verb, and :meth:`keep`."""
 
     def issued_page(self, request: HttpRequest, obj: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from jwt_sessions import sessions
 from jwt_sessions.admin.filters import AudienceFilter, SessionStateFilter
+from jwt_sessions.admin.parameters import CheckedParameters
 from jwt_sessions.admin.times import localized
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import RefreshToken, Session
@@ -42,7 +43,7 @@ class RefreshTokenInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 @admin.register(Session)
-class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SessionAdmin(CheckedParameters):
     """Read-only but for ending sessions."""
 
     list_display = ("user", "state", "device_shown", "ip_address", "audience", "created_at", "last_active_at")

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from jwt_sessions import sessions
 from jwt_sessions.admin.fields import PlainJSONField
+from jwt_sessions.admin.parameters import CheckedParameters
 from jwt_sessions.models import SessionPolicy
 from jwt_sessions.policies import AUDIENCE_FIELDS, FIELDS, TENANT_FIELDS
 
@@ -53,7 +54,7 @@ class SessionPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(SessionPolicy)
-class SessionPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class SessionPolicyAdmin(CheckedParameters):
     """Limits for an audience or a tenant."""
 
     form = SessionPolicyForm

@@ -11,11 +11,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import sessions
+from jwt_sessions.admin.parameters import CheckedParameters
 from jwt_sessions.models import TokenVersion
 
 
 @admin.register(TokenVersion)
-class TokenVersionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TokenVersionAdmin(CheckedParameters):
     """Rows are read-only; **Add** raises the version of a user who has none yet."""
 
     list_display = ("user", "jwt_version", "reauthenticate_after")

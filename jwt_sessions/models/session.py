@@ -218,6 +218,17 @@ class Session(models.Model):
         return str(self.pk)
 
     @property
+    def reason(self) -> EndReason | None:
+        """
+        Why the session ended, or ``None`` where it has no end on record.
+
+        An end that was written past this package, in SQL or by ``update()``, may have none that is known.
+        """
+        if self.ended_at is None:
+            return None
+        return EndReason(self.end_reason) if self.end_reason in EndReason.values else EndReason.ENDED_BY_ADMIN
+
+    @property
     def authenticated_at(self) -> datetime:
         """When the password was last given (``auth_time``)."""
         return self.reauthenticated_at or self.created_at

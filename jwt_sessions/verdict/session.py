@@ -73,8 +73,8 @@ class SessionState:
     def verdict(self, now: datetime) -> EndReason | None:
         """Why the session is over at ``now``, or ``None`` while it lives."""
         session = self.session
-        if session.ended_at is not None:
-            return EndReason(session.end_reason)
+        if session.reason is not None:
+            return session.reason
         if not session.user.is_active:
             return EndReason.USER_INACTIVE
         if session.jwt_version != self.jwt_version:
