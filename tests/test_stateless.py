@@ -949,13 +949,17 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def run_service(script, jwt_sessions, *arguments):
+def try_service(script, jwt_sessions, *arguments):
     root = Path(__file__).resolve().parent.parent
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     command = [sys.executable, "-c", SERVICE + script, json.dumps(jwt_sessions), *arguments]
-    done = subprocess.run(
+    return subprocess.run(
         command, cwd=root, env=environment | {"PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=60
     )
+
+
+def run_service(script, jwt_sessions, *arguments):
+    done = try_service(script, jwt_sessions, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
@@ -976,6 +980,27 @@ def test_a_service_without_users_and_databases(server, fresh_token):
     told = run_service(DAY, {"TRUSTED_ISSUERS": trusted}, fresh_token(sid="a"))
     assert told == "[200, 401, 401, 200, 200, 200, 429]"
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("jwt_sessions", "told"),
+    [
+        ({"TRUSTED_ISSUER": {}}, "'TRUSTED_ISSUER' is not a setting. Did you mean TRUSTED_ISSUERS?"),
+        (
+            {"TRUSTED_ISSUERS": {ISSUER: {"jwks": ONE.jwks, "audience": ["api"]}}},
+            f"{ISSUER!r} has 'audience', which is none of them: did you mean 'audiences'?",
+        ),
+        ({"TRUSTED_ISSUERS": {ISSUER: {"jwk": ONE.jwks}}}, f"{ISSUER!r} has 'jwk', which is none of them"),
+        ({"TRUSTED_ISSUERS": {ISSUER: {}}}, f"{ISSUER!r} has no jwks"),
+        ({"TRUSTED_ISSUERS": {ISSUER: {"jwks": {"keys": []}}}}, f"TRUSTED_ISSUERS: {ISSUER!r}: "),
+        ({"ALGORITHM": "RS256"}, "RS256 needs a key in SIGNING_KEYS"),
+    ],
+)
+def test_a_service_with_a_mistake_in_its_settings_does_not_start_and_says_which(jwt_sessions, told):
+    done = try_service("print('started')", jwt_sessions)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ImproperlyConfigured: " in done.stderr.splitlines()[-1]
+    assert told in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 
@@ -28,3 +29,9 @@ class JWTStatelessAuthentication(BearerAuthentication):
             return None
         token = issuers.verify(text_of(presented))
         return Principal(token.claims), token
+
+
+# Where this app is not installed no system check looks at JWT_SESSIONS. Views are imported when Django starts or checks
+# a project, so a mistake is told then, and not to each request. Where it is installed its checks tell of all mistakes.
+if apps.apps_ready and not apps.is_installed("jwt_sessions"):
+    issuers.check_settings()

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,7 +64,8 @@ def trusted_issuers(value: Any) -> Mapping[str, TrustedIssuer]:
 def _trusted_issuer(name: str, entry: Any) -> TrustedIssuer:
     keys = [each.name for each in dataclasses.fields(TrustedIssuer) if each.name != "name"]
     if not isinstance(entry, dict) or "jwks" not in entry or not set(entry) <= set(keys):
-        raise Wrong(f"a dict of issuers, each with a dict with jwks and, if need be, {', '.join(keys[1:])}")
+        takes = f"a dict of issuers, each with a dict with jwks and, if need be, {', '.join(keys[1:])}"
+        raise Wrong(f"{takes}; {name!r} {_misfit(entry, keys)}")
     try:
         parsed = {key: PARSERS[key](given) for key, given in entry.items()}
     except Wrong as wrong:
@@ -71,6 +73,17 @@ def _trusted_issuer(name: str, entry: Any) -> TrustedIssuer:
     if ("client_id" in parsed) != ("client_secret" in parsed) or ("client_id" in parsed and "revoked" not in parsed):
         raise Wrong(f"a dict of issuers; for {name!r} client_id and client_secret go together, and with revoked")
     return TrustedIssuer(name=name, **parsed)
+
+
+def _misfit(entry: Any, keys: list[str]) -> str:
+    """What is wrong with the dict of an issuer. Names are quoted, and no value."""
+    if not isinstance(entry, dict):
+        return "has no dict"
+    unknown = next((str(key) for key in entry if key not in keys), None)
+    if unknown is None:
+        return "has no jwks"
+    close = get_close_matches(unknown, keys, n=1)
+    return f"has {unknown!r}, which is none of them" + (f": did you mean {close[0]!r}?" if close else "")
 
 
 def _jwks(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from jwt_sessions import conf
@@ -56,6 +57,24 @@ def verify(token: str) -> BareToken:
     if issuer.revoked is not None and str(claims.get("sid")) in _ended(issuer, issuer.revoked):
         raise InvalidToken
     return verified
+
+
+def check_settings() -> None:
+    """
+    Whether the settings name keys with which tokens can be verified. Nothing is fetched.
+
+    Raises:
+        ImproperlyConfigured: ``JWT_SESSIONS`` is wrong, or keys in it cannot be used; the message names the key.
+    """
+    issuers = conf.current().TRUSTED_ISSUERS
+    if not issuers:
+        ring()
+    for name, issuer in issuers.items():
+        try:
+            if not issuer.is_remote:
+                inline_key_set(issuer.jwks, issuer.algorithms)
+        except ImproperlyConfigured as error:
+            raise ImproperlyConfigured(f"JWT_SESSIONS: TRUSTED_ISSUERS: {name!r}: {error}") from None
 
 
 def _judged(claims: dict[str, Any], issuer: str, audiences: Collection[str]) -> BareToken:
