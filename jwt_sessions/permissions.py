@@ -41,9 +41,14 @@ class RequireRecentLogin(BasePermission):
         now, skew = timezone.now().timestamp(), max(conf.current().LEEWAY.total_seconds(), LEAST_SKEW)
         # Numbers of another issuer may be of any size, so nothing is added to them. What lies ahead is not recent.
         is_recent = now - self.max_age.total_seconds() < claims["auth_time"] <= now + skew
-        if is_recent and self.amr <= set(claims.get("amr", ())):
+        if is_recent and self.amr <= _methods(claims.get("amr")):
             return True
         raise TokenRefused(RecentLoginRequired(self.max_age, self.amr))
+
+
+def _methods(amr: object) -> set[str]:
+    """The methods that a token names. Another issuer may have put anything there."""
+    return {each for each in amr if isinstance(each, str)} if isinstance(amr, list | tuple) else set()
 
 
 class RequireTokenType(BasePermission):
