@@ -363,6 +363,18 @@ def test_attack_parallel_guesses_meet_the_same_limit(monkeypatch, jwt_settings):
     assert 1 <= int(answers[0]["Retry-After"]) <= 60
 
 
+def test_racing_sign_ins_of_one_user_within_a_limit_all_succeed_and_leave_no_orphan(configured, jwt_settings):
+    jwt_settings(MAX_CONCURRENT_SESSIONS=3)
+    with Crowd(20) as crowd:
+        for _ in range(rounds(10)):
+            user = UserFactory()
+            answers = crowd(lambda user=user: post("login", email=user.email, password=PASSWORD))
+            assert Counter(answer.status_code for answer in answers) == {200: 20}
+            told = {answer.json()["session_id"] for answer in answers}
+            assert told == {str(pk) for pk in Session.objects.filter(user=user).values_list("pk", flat=True)}
+            assert Session.objects.filter(user=user, ended_at=None).count() == 3
+
+
 # Credentials
 
 

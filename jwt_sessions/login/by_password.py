@@ -30,7 +30,8 @@ def sign_in(
     """
     Verify a name and a password and start a session.
 
-    Django's ``user_logged_in`` and ``user_login_failed`` are sent as for a login by form.
+    Django's ``user_logged_in`` and ``user_login_failed`` are sent as for a login by form. A receiver of
+    ``user_logged_in`` that breaks is logged and undoes nothing; to refuse is for ``pre_issue``.
 
     Raises:
         InvalidCredentials: No backend accepts them, or the user is not active.
@@ -49,7 +50,9 @@ def sign_in(
         replace_others=replace_others,
         amr=PASSWORD,
     )
-    user_logged_in.send(sender=user.__class__, request=request, user=user)
+    # The session is stored: its tokens have to reach the client, whatever a receiver does. Django's own, which writes
+    # last_login, is broken off by MariaDB now and then where sign-ins race. What breaks is logged by the dispatcher.
+    user_logged_in.send_robust(sender=user.__class__, request=request, user=user)
     return pair
 
 
