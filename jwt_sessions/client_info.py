@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Callable
 
 import ua_parser
 from django.http import HttpRequest
@@ -16,6 +18,8 @@ USER_AGENT_LENGTH = 512
 PARSED_LENGTH = 256
 # Not the device, whose patterns cost more than the other two together.
 PARSED = ua_parser.Domain.USER_AGENT | ua_parser.Domain.OS
+# An address and a port, as some proxies write them. In IPv6 only brackets tell the two apart (RFC 3986 §3.2.2).
+WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+):\d{1,5}")
 
 
 def client_info(request: HttpRequest | None) -> ClientInfo:
@@ -35,17 +39,44 @@ def client_address(request: HttpRequest) -> str | None:
     """
     The address of the client, or ``None`` where it is unknown.
 
-    It is ``REMOTE_ADDR``, or what the callable in ``CLIENT_IP`` answers. ``X-Forwarded-For`` is not read: any client
-    can write it.
+    It is ``REMOTE_ADDR``, or what the callable in ``CLIENT_IP`` answers, also where a port stands beside it.
+    ``X-Forwarded-For`` is not read: any client can write it.
     """
     find = conf.current().CLIENT_IP
-    address = find(request) if find else request.META.get("REMOTE_ADDR")
+    found = str(find(request) if find else request.META.get("REMOTE_ADDR")).strip()
+    with_port = WITH_PORT.fullmatch(found)
     try:
         # Without the zone of a link-local address, which no column takes.
-        return str(ipaddress.ip_address(str(address).partition("%")[0]))
+        return str(ipaddress.ip_address((with_port[1] or with_port[2] if with_port else found).partition("%")[0]))
     except ValueError:
         # A server on a Unix socket has no address to give.
         return None
+
+
+def trusted_proxies(number: int) -> Callable[[HttpRequest], str | None]:
+    """
+    A callable for ``CLIENT_IP``: the address that the outermost of your proxies has seen.
+
+    Each proxy writes the address of who called it at the end of ``X-Forwarded-For``; what stands further left was
+    written by the client. A request whose header has fewer entries did not pass all the proxies: it counts as coming
+    from ``REMOTE_ADDR``. No client may reach the server past the proxies, as it could write the whole header.
+
+    Args:
+        number: How many proxies each request passes; 0 for none.
+
+    Raises:
+        ValueError: The number is none, or negative.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError("trusted_proxies takes the number of proxies, 0 or more.")
+
+    def client_address(request: HttpRequest) -> str | None:
+        entries = request.headers.get("X-Forwarded-For", "").split(",")
+        if number == 0 or len(entries) < number or not entries[-number].strip():
+            return request.META.get("REMOTE_ADDR")
+        return entries[-number].strip()
+
+    return client_address
 
 
 def _families(user_agent: str) -> tuple[str, str]:

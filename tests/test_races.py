@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.signals import user_login_failed
 from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
@@ -361,6 +363,50 @@ def test_attack_parallel_guesses_meet_the_same_limit(monkeypatch, jwt_settings):
             assert {answer.status_code for answer in answers} <= {401, 429}
     assert len(looked_at) == 5
     assert 1 <= int(answers[0]["Retry-After"]) <= 60
+
+
+@pytest.fixture
+def slow_hasher(monkeypatch):
+    """As slow as a password hash of production, so that sign-ins are under way at the same time."""
+    verify = MD5PasswordHasher.verify
+
+    def slowly(self, password, encoded):
+        time.sleep(0.1)
+        return verify(self, password, encoded)
+
+    monkeypatch.setattr(MD5PasswordHasher, "verify", slowly)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_right_passwords_sent_at_once_are_never_throttled(slow_hasher, jwt_settings):
+    jwt_settings(LOGIN_THROTTLE="4/min")
+    users = [UserFactory() for _ in range(12)]
+    same = [users[0]] * 12
+    with Crowd(24) as crowd:
+        answers = crowd(
+            *(lambda user=user: post("login", email=user.email, password=PASSWORD) for user in users + same)
+        )
+    assert Counter(answer.status_code for answer in answers) == {200: 24}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_attack_guesses_that_fail_slowly_meet_the_same_limit(slow_hasher, jwt_settings):
+    """The right one of many guesses at once must not win because it is answered before the others have failed."""
+    jwt_settings(LOGIN_THROTTLE="3/min")
+    user = UserFactory()
+
+    def dawdle(sender, **kwargs):
+        time.sleep(0.2)
+
+    user_login_failed.connect(dawdle)
+    try:
+        with Crowd(12) as crowd:
+            guesses = [f"guess {number}" for number in range(12)]
+            answers = crowd(*(lambda guess=guess: post("login", email=user.email, password=guess) for guess in guesses))
+    finally:
+        user_login_failed.disconnect(dawdle)
+    assert Counter(answer.status_code for answer in answers) == {401: 3, 429: 9}
+    assert post("login", email=user.email, password=PASSWORD).status_code == 429
 
 
 def test_racing_sign_ins_of_one_user_within_a_limit_all_succeed_and_leave_no_orphan(configured, jwt_settings):

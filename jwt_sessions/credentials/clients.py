@@ -62,9 +62,9 @@ def authenticated_client(presented: ClientSecret, request: HttpRequest) -> Crede
     genuine = hmac.compare_digest(stored, secret_digest(presented.client_secret))
     if found is None or not genuine or not found.lives(now):
         # By the id and not by its spelling, of which a UUID has several.
-        Attempt("client", str(client_id or presented.client_id), client_address(request)).begin()
-        security_log.info("client authentication failed")
-        raise InvalidClient
+        with Attempt("client", str(client_id or presented.client_id), client_address(request)):
+            security_log.info("client authentication failed")
+            raise InvalidClient
     return found
 
 

@@ -7,11 +7,14 @@ import inspect
 from django.contrib.auth import authenticate, get_backends, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.signals import user_login_failed
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
+from jwt_sessions import sessions
 from jwt_sessions.client_info import client_address
 from jwt_sessions.exceptions import InvalidCredentials
+from jwt_sessions.login.names import counted_name
 from jwt_sessions.throttle import Attempt
 
 
@@ -24,17 +27,25 @@ def verify_password(request: HttpRequest, username: str, password: str) -> Abstr
         InvalidCredentials: No backend accepts them, or the user is not active.
         Throttled: There were too many failures for this name or from this address.
     """
-    attempt = Attempt("login", username, client_address(request))
-    attempt.begin()
-    name = {_name_argument(request): username}
-    user = authenticate(request, **name, password=password)
-    if user is None:
+    with Attempt("login", counted_name(username), client_address(request)) as attempt:
+        user = _authenticate(request, {_name_argument(request): username}, password)
+        attempt.succeed()
+    return user
+
+
+@sensitive_variables()
+def _authenticate(request: HttpRequest, name: dict[str, str], password: str) -> AbstractBaseUser:
+    try:
+        # A backend may write, as Django's own does to hash a password anew, and a database break that off.
+        user = sessions.insistently(lambda: authenticate(request, **name, password=password))
+        if user is not None and not user.is_active:
+            # A backend that leaves this to others was content, so nobody has told yet.
+            user_login_failed.send(sender=__name__, credentials=name, request=request)
+    except PermissionDenied:
+        # A receiver of user_login_failed has its say on a failure, which it is in any case.
+        raise InvalidCredentials from None
+    if user is None or not user.is_active:
         raise InvalidCredentials
-    if not user.is_active:
-        # A backend that leaves this to others was content, so nobody has told yet.
-        user_login_failed.send(sender=__name__, credentials=name, request=request)
-        raise InvalidCredentials
-    attempt.succeed()
     return user
 
 
