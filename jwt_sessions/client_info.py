@@ -19,7 +19,7 @@ PARSED_LENGTH = 256
 # Not the device, whose patterns cost more than the other two together.
 PARSED = ua_parser.Domain.USER_AGENT | ua_parser.Domain.OS
 # An address and a port, as some proxies write them. In IPv6 only brackets tell the two apart (RFC 3986 §3.2.2).
-WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+):\d{1,5}")
+WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+):\d{1,5}")
 
 
 def client_info(request: HttpRequest | None) -> ClientInfo:
@@ -45,9 +45,10 @@ def client_address(request: HttpRequest) -> str | None:
     find = conf.current().CLIENT_IP
     found = str(find(request) if find else request.META.get("REMOTE_ADDR")).strip()
     with_port = WITH_PORT.fullmatch(found)
+    address = found if with_port is None else with_port[1] or with_port[2]
     try:
         # Without the zone of a link-local address, which no column takes.
-        return str(ipaddress.ip_address((with_port[1] or with_port[2] if with_port else found).partition("%")[0]))
+        return str(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
         # A server on a Unix socket has no address to give.
         return None

@@ -15,6 +15,7 @@ from django.urls import clear_url_caches, include, path
 from rest_framework.views import APIView
 
 from jwt_sessions.authentication import JWTSessionAuthentication
+from jwt_sessions.client_info import trusted_proxies
 from jwt_sessions.conf import LONGEST, Settings
 from tests.check_messages import CAREFUL, ids, messages
 from tests.factories import UserFactory
@@ -237,6 +238,24 @@ def test_failed_logins_counted_in_a_cache_of_each_process_are_a_warning(backend)
     caches = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
     assert ids(CAREFUL, deploy=True, caches=caches) == ["W005"]
     assert ids({**CAREFUL, "LOGIN_THROTTLE": None}, deploy=True, caches=caches) == ["W004"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_PROTO", "https")),
+        ("USE_X_FORWARDED_HOST", True),
+        ("USE_X_FORWARDED_PORT", True),
+    ],
+)
+def test_a_proxy_whose_address_is_taken_for_that_of_all_clients_is_a_warning(settings, name, value):
+    setattr(settings, name, value)
+    (message,) = messages(CAREFUL, deploy=True)
+    assert (message.id, message.obj) == ("jwt_sessions.W017", "CLIENT_IP")
+    assert "trusted_proxies(1)" in message.hint
+    assert messages(CAREFUL) == []
+    assert ids({**CAREFUL, "CLIENT_IP": trusted_proxies(1)}, deploy=True) == []
+    assert ids({**CAREFUL, "LOGIN_THROTTLE": None}, deploy=True) == ["W004"]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import ua_parser
 from django.test import RequestFactory
 
-from jwt_sessions.client_info import client_info
+import jwt_sessions
+from jwt_sessions.client_info import client_info, trusted_proxies
 from jwt_sessions.types import ClientInfo, device_families
 from tests.clients import CHROME, Device
 
@@ -111,6 +117,93 @@ def test_a_long_user_agent_names_its_browser_before_the_cut():
 )
 def test_the_address_is_one_or_none(address, expected):
     assert info(address).ip_address == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1:443", "192.0.2.1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[fe80::1%eth0]:80", "fe80::1"),
+        (" 192.0.2.1 ", "192.0.2.1"),
+        ("2001:db8::1:443", "2001:db8::1:443"),  # brackets alone tell a port
+        ("192.0.2.1:", None),
+        ("192.0.2.1:port", None),
+        ("192.0.2.1:123456", None),
+        ("192.0.2.999:1", None),
+        ("[192.0.2.1", None),
+        ("[]", None),
+        ("[]:1", None),
+    ],
+)
+def test_a_port_beside_the_address_is_understood(address, expected):
+    assert info(address).ip_address == expected
+
+
+def forwarded(number, *headers):
+    """What ``trusted_proxies`` finds, for a connection from a proxy at 10.0.0.1."""
+    request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1")
+    if headers:
+        request.META["HTTP_X_FORWARDED_FOR"] = ",".join(headers)
+    return trusted_proxies(number)(request)
+
+
+@pytest.mark.parametrize(
+    ("number", "headers", "expected"),
+    [
+        (0, ["203.0.113.66"], "10.0.0.1"),
+        (1, ["192.0.2.7"], "192.0.2.7"),
+        (1, [" 192.0.2.7 "], "192.0.2.7"),
+        (1, ["203.0.113.66, 203.0.113.67", "192.0.2.7"], "192.0.2.7"),
+        (2, ["203.0.113.66, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
+        (1, [], "10.0.0.1"),
+        (1, [""], "10.0.0.1"),
+        (1, ["192.0.2.7", ""], "10.0.0.1"),
+        (3, ["203.0.113.66, 203.0.113.67"], "10.0.0.1"),
+    ],
+)
+def test_attack_an_address_written_by_the_client_is_not_taken_for_that_of_a_trusted_proxy(number, headers, expected):
+    assert forwarded(number, *headers) == expected
+
+
+def test_trusted_proxies_set_the_address_of_a_session(jwt_settings):
+    jwt_settings(CLIENT_IP=trusted_proxies(1))
+    assert info("10.0.0.1", **{"X-Forwarded-For": "203.0.113.66, 192.0.2.7:50123"}).ip_address == "192.0.2.7"
+    assert info("10.0.0.1", **{"X-Forwarded-For": "203.0.113.66, unknown"}).ip_address is None
+
+
+@pytest.mark.parametrize("number", [-1, True, 1.0, "1", None])
+def test_a_number_of_proxies_that_is_none_is_refused_at_start(number):
+    with pytest.raises(ValueError, match="number of proxies"):
+        trusted_proxies(number)
+
+
+SETTINGS_MODULE = """
+import sys
+from jwt_sessions.client_info import trusted_proxies
+SECRET_KEY = "x" * 50
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "rest_framework", "jwt_sessions"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+JWT_SESSIONS = {"CLIENT_IP": trusted_proxies(1)}
+LOADED = [name for name in sys.modules if name.startswith(("jwt_sessions.models", "rest_framework"))]
+"""
+CHECK = """
+import django
+from django.conf import settings
+django.setup()
+from jwt_sessions import conf
+assert settings.LOADED == [], settings.LOADED
+assert conf.current().CLIENT_IP is settings.JWT_SESSIONS["CLIENT_IP"]
+"""
+
+
+def test_settings_can_import_trusted_proxies_before_the_apps_are_ready(tmp_path):
+    (tmp_path / "proxied_settings.py").write_text(SETTINGS_MODULE)
+    path = os.pathsep.join([str(tmp_path), str(Path(jwt_sessions.__file__).parent.parent)])
+    environment = {**os.environ, "PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "proxied_settings"}
+    done = subprocess.run([sys.executable, "-c", CHECK], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Client-IP", "True-Client-IP"])

@@ -67,6 +67,14 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             "W005",
         ),
         (
+            settings.LOGIN_THROTTLE is not None and settings.CLIENT_IP is None and _is_behind_a_proxy(),
+            "CLIENT_IP",
+            "There is a proxy in front of this server, and its address is taken for that of every client: "
+            "who fails to log in uses up what all may fail together.",
+            "Set it to jwt_sessions.client_info.trusted_proxies(1), or how many proxies there are.",
+            "W017",
+        ),
+        (
             settings.REFRESH_TOKEN_LIFETIME is None and settings.MAX_SESSION_LIFETIME is None,
             "MAX_SESSION_LIFETIME",
             "Nothing ever ends a session that is left alone.",
@@ -129,6 +137,16 @@ def check_deployment(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
         for risky, key, message, hint, number in risks
         if risky
     ]
+
+
+def _is_behind_a_proxy() -> bool:
+    """Whether Django is told to believe what a proxy says of a request."""
+    told = (
+        django_settings.SECURE_PROXY_SSL_HEADER,
+        django_settings.USE_X_FORWARDED_HOST,
+        django_settings.USE_X_FORWARDED_PORT,
+    )
+    return any(told)
 
 
 def _is_per_process(alias: str) -> bool:
