@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import router, transaction
+from django.db import IntegrityError, router, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
 from jwt_sessions import signals
 from jwt_sessions.client_info import client_info
-from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidToken, SessionLimit
+from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidToken, JWTSessionsError, SessionLimit
 from jwt_sessions.models import Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 from jwt_sessions.policies import value_of
@@ -104,7 +104,8 @@ def start(
         voucher: What the session is started for, unless the identity was verified just now.
 
     Raises:
-        InvalidCredentials: The user is not active.
+        InvalidCredentials: The user is not active, or is nobody: deleted meanwhile, or kept from view by the default
+            manager of the user model.
         InvalidTarget: The audience may not be issued.
         SessionLimit: The user has as many sessions as may be, and another is refused.
         InvalidToken: The voucher is no longer good.
@@ -113,7 +114,7 @@ def start(
             :func:`jwt_sessions.sessions.issue`. Nothing was stored.
     """
     if not user.is_active:
-        raise InvalidCredentials
+        raise _nobody(voucher)
     now, audience, client = timezone.now(), issuable_audience(audience), client_info(request)
     session = Session(
         user=user,  # type: ignore[misc]  # any user model
@@ -124,6 +125,8 @@ def start(
         amr=methods(amr),
     )
     state = state_of_new(session)
+    if state is None:
+        raise _nobody(voucher)
     session.jwt_version = state.jwt_version
     if voucher is not None and state.jwt_version:
         # Vouchers bear no version, and raising it ends every token of the user.
@@ -142,12 +145,21 @@ def start(
         security_log.info("user %s was refused another session", user.pk)
         _tell_limit(step, None)
         raise
+    except IntegrityError:
+        if state_of_new(session) is not None:
+            raise
+        # Deleted since the password was verified: there is nobody to store a session for.
+        raise _nobody(voucher) from None
     tell(step.ended, now)
     if any(reason is EndReason.SESSION_LIMIT for _session, reason in step.ended):
         _tell_limit(step, pair.session)
     security_log.info("session %s of user %s started", pair.session.pk, user.pk)
     signals.session_started.send_robust(Session, session=pair.session, user=user, request=request)
     return pair
+
+
+def _nobody(voucher: Voucher | None) -> JWTSessionsError:
+    return InvalidCredentials() if voucher is None else InvalidToken()
 
 
 def _tell_limit(step: _Start, started: Session | None) -> None:

@@ -38,7 +38,7 @@ def end(session: Session | UUID, *, reason: EndReason | str) -> bool:
         Whether it was living until now. One that had passed a deadline unseen ends with that reason instead.
     """
     reason, now = EndReason(reason), timezone.now()
-    found = find(session.pk if isinstance(session, Session) else session)
+    found = find(session.pk if isinstance(session, Session) else session, of_anybody=True)
     if found is None:
         return False
     own_reason = found.verdict(now)

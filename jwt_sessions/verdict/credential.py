@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, router
+from django.db.models import Q
 
 from jwt_sessions.database.statements import Select, column_names, slot
 from jwt_sessions.exceptions import EndReason
@@ -19,6 +20,7 @@ from jwt_sessions.models import Credential
 from jwt_sessions.models.credential import CredentialKind
 from jwt_sessions.models.session_policy import book_for, with_policies
 from jwt_sessions.policies import Deadline, Deadlines, PolicyBook
+from jwt_sessions.verdict.users import VisibleUsers, visible_users
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,10 @@ class CredentialState:
 
 
 def find_credential(client_id: UUID) -> CredentialState | None:
-    """Read a credential by its client id, in one query."""
+    """Read a credential by its client id, in one query; none whose owner the user model's default manager hides."""
     connection = connections[router.db_for_write(Credential)]
-    row = _statement(connection.alias).fetch_one(connection, client_id=client_id)
+    statement = _statement(connection.alias, visible_users(connection.alias))
+    row = statement.fetch_one(connection, client_id=client_id)
     if row is None:
         return None
     user_model = get_user_model()
@@ -93,8 +96,8 @@ def state_of_credential(credential: Credential, now: datetime) -> str:
     return "expired" if credential.user is None or credential.user.is_active else "owner not active"
 
 
-@cache
-def _statement(alias: str) -> Select:
+@lru_cache(maxsize=64)
+def _statement(alias: str, users: VisibleUsers | None) -> Select:
     columns = [
         *column_names(Credential),
         *(f"user__{name}" for name in column_names(get_user_model())),
@@ -102,4 +105,7 @@ def _statement(alias: str) -> Select:
         "policies_revision",
     ]
     credentials = with_policies(Credential.objects.using(alias)).filter(pk=slot(Credential, "client_id"))
+    if users is not None:
+        # That of a service has no user.
+        credentials = credentials.filter(Q(user__isnull=True) | Q(user__in=users.keys))
     return Select(credentials.values_list(*columns), connections[alias])

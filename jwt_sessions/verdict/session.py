@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import EmptyResultSet
 from django.db import connections, router
 from django.db.models import DateTimeField, QuerySet, Value
 
@@ -28,6 +29,7 @@ from jwt_sessions.models import RefreshToken, Session, TenantActivity, TokenVers
 from jwt_sessions.models.session_policy import book_for, with_policies
 from jwt_sessions.policies import Deadlines, Policy, PolicyBook, deadlines
 from jwt_sessions.verdict.password import same_password
+from jwt_sessions.verdict.users import VisibleUsers, visible_users
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,9 @@ class SessionState:
         return TenantIdle() if not idle_tenant and self.tenant_is_idle(claims.get("tenantId"), now) else None
 
 
-def find(session_id: UUID, *, tenant: str | None = None, with_token: bool = False) -> SessionState | None:
+def find(
+    session_id: UUID, *, tenant: str | None = None, with_token: bool = False, of_anybody: bool = False
+) -> SessionState | None:
     """
     Read a session by id, in one query and from where sessions are written: a replica may lag behind an end.
 
@@ -132,9 +136,15 @@ def find(session_id: UUID, *, tenant: str | None = None, with_token: bool = Fals
         session_id: The id.
         tenant: Read the session's idle clock for this tenant too.
         with_token: Read the row of the current refresh token too.
+        of_anybody: Find it also if the default manager of the user model keeps its user from view, as to end it.
     """
     connection = connections[router.db_for_write(Session)]
-    statement = _statement(connection.alias, tenant is not None, with_token)
+    users = None if of_anybody else visible_users(connection.alias)
+    try:
+        statement = _statement(connection.alias, tenant is not None, with_token, users)
+    except EmptyResultSet:
+        # There are no users.
+        return None
     row = statement.fetch_one(connection, id=session_id, tenant=tenant)
     return None if row is None else _state(connection.alias, row, with_token)
 
@@ -159,11 +169,18 @@ def state_of(session: Session) -> SessionState:
     return SessionState(session, version.jwt_version, version.reauthenticate_after, book)
 
 
-def state_of_new(session: Session) -> SessionState:
-    """The state of a session that is about to be stored, from one query about its user."""
-    users = get_user_model()._base_manager.using(router.db_for_write(Session)).filter(pk=session.user.pk)
+def state_of_new(session: Session) -> SessionState | None:
+    """The state of a session that is about to be stored, from one query about its user; ``None`` if that is nobody."""
+    alias = router.db_for_write(Session)
+    users = get_user_model()._base_manager.using(alias).filter(pk=session.user.pk)
+    visible = visible_users(alias)
+    if visible is not None:
+        users = users.filter(pk__in=visible.keys)
     columns = ("jwt_token_version__jwt_version", "jwt_token_version__reauthenticate_after", "policies_revision")
-    version, mark, revision = with_policies(users).values_list(*columns).first() or (None, None, None)
+    row = with_policies(users).values_list(*columns).first()
+    if row is None:
+        return None
+    version, mark, revision = row
     return SessionState(session, version or 0, mark, book_for(revision))
 
 
@@ -182,7 +199,7 @@ def _state(alias: str, row: list[Any], with_token: bool) -> SessionState:
     return SessionState(session, version or 0, mark, book_for(revision), clock, token)
 
 
-def _queryset(alias: str, with_clock: bool, with_token: bool) -> QuerySet[Session, Any]:
+def _queryset(alias: str, with_clock: bool, with_token: bool, users: VisibleUsers | None) -> QuerySet[Session, Any]:
     columns = [
         *column_names(Session),
         *(f"user__{name}" for name in column_names(get_user_model())),
@@ -191,6 +208,8 @@ def _queryset(alias: str, with_clock: bool, with_token: bool) -> QuerySet[Sessio
         "policies_revision",
     ]
     sessions = with_policies(Session.objects.using(alias))
+    if users is not None:
+        sessions = sessions.filter(user__in=users.keys)
     if with_clock:
         sessions = sessions.with_tenant_activity(slot(TenantActivity, "tenant"))
         columns.append("clock__last_active_at")
@@ -203,6 +222,6 @@ def _queryset(alias: str, with_clock: bool, with_token: bool) -> QuerySet[Sessio
     return sessions.filter(pk=slot(Session, "id")).values_list(*columns)
 
 
-@cache
-def _statement(alias: str, with_clock: bool, with_token: bool) -> Select:
-    return Select(_queryset(alias, with_clock, with_token), connections[alias])
+@lru_cache(maxsize=64)
+def _statement(alias: str, with_clock: bool, with_token: bool, users: VisibleUsers | None) -> Select:
+    return Select(_queryset(alias, with_clock, with_token, users), connections[alias])
