@@ -64,7 +64,11 @@ def authorize_bearer(
     token = bearer_token(request)
     if token is None:
         return None
-    user, verified = sessions.authorize(text_of(token), background=is_background(request), always=always)
+    # What Django closes is its own request, which REST framework wraps.
+    closed = request._request if isinstance(request, Request) else request
+    user, verified = sessions.authorize(
+        text_of(token), request=closed, background=is_background(request), always=always
+    )
     # A view may look at what is gone since the token was issued: that is the token's fault, and no error of the view.
     verified.refusal = TokenRefused
     return user, verified

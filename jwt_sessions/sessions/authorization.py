@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import connections, router, transaction
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.views.decorators.debug import sensitive_variables
@@ -74,7 +75,9 @@ class VerifiedToken(BareToken):
 
 
 @sensitive_variables()
-def authorize(token: str, *, background: bool = False, always: bool = False) -> tuple[Any, VerifiedToken]:
+def authorize(
+    token: str, *, request: HttpRequest | None = None, background: bool = False, always: bool = False
+) -> tuple[Any, VerifiedToken]:
     """
     Who a request acts for, and its verified token.
 
@@ -82,6 +85,7 @@ def authorize(token: str, *, background: bool = False, always: bool = False) -> 
 
     Args:
         token: The access token as presented.
+        request: The request that presents it. What it leaves behind is written after the transaction that it is in.
         background: The client acts by itself: no sign of the user.
         always: Ask the database whatever ``SESSION_CHECK`` says.
 
@@ -105,7 +109,8 @@ def authorize(token: str, *, background: bool = False, always: bool = False) -> 
     found: SessionState | CredentialState | None
     if claims["type"] == "user":
         tenant = claims.get("tenantId")
-        found = _noted(_judged(claims, now, tenant), claims["gen"], tenant, now, background=background)
+        found = _judged(claims, now, tenant, request=request)
+        found = _noted(found, claims["gen"], tenant, now, request, background=background)
     else:
         found = find_good(claims, now)
     if found is None:
@@ -154,30 +159,43 @@ def session_of(
     return found, claims
 
 
-def _judged(claims: Mapping[str, Any], now: datetime, tenant: str | None, *, idle_tenant: bool = False) -> SessionState:
+def _judged(
+    claims: Mapping[str, Any],
+    now: datetime,
+    tenant: str | None,
+    *,
+    request: HttpRequest | None = None,
+    idle_tenant: bool = False,
+) -> SessionState:
     """The session of a token, read with the clock of a tenant and found living."""
     found = find(UUID(claims["sid"]), tenant=tenant)
     if found is None:
         raise InvalidToken
     error = found.refusal(claims, now, idle_tenant=idle_tenant)
     if isinstance(error, SessionEnded):
-        note_end(found.session, error.reason, now)
+        note_end(found.session, error.reason, now, request)
     if error is not None:
         raise error
     return found
 
 
 def _noted(
-    found: SessionState, generation: int, tenant: str | None, now: datetime, *, background: bool
+    found: SessionState,
+    generation: int,
+    tenant: str | None,
+    now: datetime,
+    request: HttpRequest | None,
+    *,
+    background: bool,
 ) -> SessionState:
-    """Note what a request leaves behind on its session; the state with it."""
-    note_first_use(found.session, generation, now)
+    """Note what a request leaves behind on its session; the state with what is written by now."""
+    note_first_use(found.session, generation, now, request)
     if background:
         return found
-    note_activity(found.session, now)
+    note_activity(found.session, now, request)
     if tenant is None:
         return found
-    active_at = note_tenant_activity(found.session, tenant, found.tenant_active_at, now)
+    active_at = note_tenant_activity(found.session, tenant, found.tenant_active_at, now, request)
     return replace(found, tenant_active_at=active_at)
 
 
