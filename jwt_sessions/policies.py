@@ -144,7 +144,9 @@ class PolicyBook:
     audiences: Mapping[str, Policy] = field(default_factory=dict)
     tenants: Mapping[str, Policy] = field(default_factory=dict)
 
-    def applying(self, audience: str, tenants: Iterable[str] = (), tenant: str | None = None) -> Policy:
+    def applying(
+        self, audience: str, tenants: Iterable[str] = (), tenant: str | None = None, target: str | None = None
+    ) -> Policy:
         """
         The policy of a session.
 
@@ -152,8 +154,10 @@ class PolicyBook:
             audience: The audience it signed in to.
             tenants: All tenants that accepted its user: each has a say in lifetime and concurrency.
             tenant: The tenant that a token is for: its idle timeout counts, and no other's.
+            target: The audience that a token is for: it has a say too if it is another.
         """
-        return _applying(conf.current(), self, audience, tuple(tenants), tenant)
+        audiences = (audience,) if target is None or target == audience else (audience, target)
+        return _applying(conf.current(), self, audiences, tuple(tenants), tenant)
 
     def access_token_lifetime(self, token_type: str, audience: str) -> timedelta:
         """How long an access token lives: what the settings say for its type, or less if the audience's policy does."""
@@ -165,9 +169,13 @@ class PolicyBook:
 # Both keys are the same objects until something changes, so that a request merges nothing.
 @lru_cache(maxsize=4096)
 def _applying(
-    settings: conf.Settings, book: PolicyBook, audience: str, tenants: tuple[str, ...], tenant: str | None
+    settings: conf.Settings,
+    book: PolicyBook,
+    audiences: tuple[str, ...],
+    tenants: tuple[str, ...],
+    tenant: str | None,
 ) -> Policy:
-    said = [environment(settings), book.audiences.get(audience, Policy())]
+    said = [environment(settings), *(book.audiences[each] for each in audiences if each in book.audiences)]
     said += [book.tenants[each].of(MEMBERS) for each in tenants if each in book.tenants]
     if tenant is not None and tenant in book.tenants:
         said.append(book.tenants[tenant].of(ACTING))

@@ -11,7 +11,14 @@ from django.test import RequestFactory
 from rest_framework_simplejwt.tokens import RefreshToken as SimpleJWTToken
 
 from jwt_sessions import credentials, login, sessions
-from jwt_sessions.exceptions import EndReason, IssueDenied, JWTSessionsError
+from jwt_sessions.exceptions import (
+    EndReason,
+    InvalidTarget,
+    IssueDenied,
+    JWTSessionsError,
+    ReauthenticationRequired,
+    SessionEnded,
+)
 from jwt_sessions.models import Session, SessionPolicy, TenantActivity
 from jwt_sessions.models.session import SessionQuerySet
 from jwt_sessions.signals import pre_issue
@@ -98,6 +105,10 @@ def stricter_membership(world: World) -> None:
     world.tenants.append("globex")
 
 
+def lost_audience(world: World) -> None:
+    world.change(AUDIENCES=["reports"])
+
+
 def denying_hook(world: World) -> None:
     def deny(draft: Any) -> None:
         raise IssueDenied
@@ -149,6 +160,14 @@ TABLE: dict[Callable[[World], None], dict[str, str]] = {
     stricter_membership: same(
         "SESSION_ENDED max_lifetime", start=ISSUED, reauthenticate=ISSUED, exchange_of_a_credential=ISSUED
     ),
+    # Sign-ins are for the default audience, which is another now. The access token at hand is not accepted any more.
+    lost_audience: same(
+        ISSUED,
+        refresh="INVALID_REQUEST",
+        renew="INVALID_TOKEN",
+        reauthenticate="INVALID_TOKEN",
+        exchange_of_a_credential="INVALID_REQUEST",
+    ),
     denying_hook: same("ISSUE_DENIED"),
     broken_hook: same("ISSUE_FAILED"),
     large_token: same("ISSUE_FAILED"),
@@ -157,7 +176,16 @@ TABLE: dict[Callable[[World], None], dict[str, str]] = {
     contention: same(ISSUED, refresh="ISSUE_FAILED", reauthenticate="ISSUE_FAILED"),
 }
 # Conditions under which nothing may change, not even the end of the session.
-CHANGES_NOTHING = (mark, lost_membership, idle_tenant, denying_hook, broken_hook, large_token, contention)
+CHANGES_NOTHING = (
+    mark,
+    lost_membership,
+    idle_tenant,
+    lost_audience,
+    denying_hook,
+    broken_hook,
+    large_token,
+    contention,
+)
 
 
 @pytest.fixture
@@ -206,6 +234,81 @@ def test_a_renewed_token_never_outlives_a_stricter_tenant(world):
     world.clock.shift(MINUTE)
     world.tenants.append("globex")
     assert sessions.renew(world.pair.access_token, request=world.request).expires_in == 60
+
+
+def test_a_session_of_an_audience_that_is_issued_no_more_lives_and_gets_tokens_for_another(world):
+    lost_audience(world)
+    with pytest.raises(InvalidTarget) as refused:
+        sessions.reauthenticated(world.session)
+    assert refused.value.field == "audience"
+    pair = sessions.refresh(world.pair.refresh_token, audience="reports")
+    assert sessions.authorize(pair.access_token)[1].claims["aud"] == "reports"
+
+
+# Another audience than the session's own is bound by its policy too.
+
+LIMITS = [{"max_lifetime": 10 * MINUTE}, {"idle_timeout": 10 * MINUTE}]
+
+
+def for_reports(world: World, **parameters: Any) -> Any:
+    return sessions.refresh(world.pair.refresh_token, audience="reports", background=True, **parameters)
+
+
+@pytest.fixture
+def reports(world) -> World:
+    """A session for ``api``, which may ask for tokens for ``reports`` too."""
+    world.change(AUDIENCES=["api", "reports"], ACCESS_TOKEN_LIFETIME=8 * MINUTE)
+    return world
+
+
+@pytest.mark.parametrize("tenant", [None, "acme"])
+@pytest.mark.parametrize("limit", LIMITS)
+def test_attack_the_audience_of_a_token_does_not_evade_the_policy_of_that_audience(reports, limit, tenant):
+    SessionPolicy.objects.create(audience="reports", **limit)
+    reports.clock.shift(4 * MINUTE)
+    assert for_reports(reports, tenant=tenant).expires_in == 6 * 60
+    reports.clock.shift(6 * MINUTE)
+    before = stored()
+    with pytest.raises(ReauthenticationRequired):
+        for_reports(reports, tenant=tenant)
+    assert stored() == before
+    # The session lives: for its own audience, and for the other once the password is given again.
+    pair = sessions.refresh(reports.pair.refresh_token, tenant=tenant)
+    assert pair.expires_in == 8 * 60
+    pair = sessions.reauthenticated(pair.session)
+    assert sessions.refresh(pair.refresh_token, audience="reports", tenant=tenant).expires_in == 8 * 60
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_attack_no_renewal_evades_the_policy_of_an_audience(reports, limit):
+    reports.change(ACCESS_TOKEN_LIFETIME=20 * MINUTE)
+    token = for_reports(reports).access_token
+    SessionPolicy.objects.create(audience="reports", **limit)
+    reports.clock.shift(10 * MINUTE)
+    with pytest.raises(ReauthenticationRequired):
+        sessions.renew(token, request=reports.request)
+    assert reports.session.ended_at is None
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_the_policy_of_another_audience_ends_no_session_and_is_no_deadline_of_it(reports, limit):
+    usual = sessions.refresh(reports.pair.refresh_token)
+    SessionPolicy.objects.create(audience="reports", **limit)
+    pair = for_reports(reports)
+    assert (pair.session_expires_at, pair.idle_expires_at) == (usual.session_expires_at, usual.idle_expires_at)
+    reports.clock.shift(20 * MINUTE)
+    assert sessions.refresh(pair.refresh_token).session.ended_at is None
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_token_for_another_audience_obeys_the_policy_of_the_sessions_own_too(reports, limit):
+    SessionPolicy.objects.create(audience="api", **limit)
+    reports.clock.shift(4 * MINUTE)
+    pair = for_reports(reports)
+    assert pair.expires_in == 6 * 60
+    reports.clock.shift(6 * MINUTE)
+    with pytest.raises(SessionEnded):
+        sessions.refresh(pair.refresh_token, audience="reports")
 
 
 @pytest.mark.parametrize("password", ["wrong", ""])

@@ -52,7 +52,7 @@ def exchange_credential(
     """
     found = authenticated_client(presented, request)
     credential = found.credential
-    if audience not in (None, sessions.issuable_audience(credential.audience)):
+    if audience not in (None, credential.audience):
         raise InvalidTarget("The credential is for another audience.", field="audience")
     asked = TokenRequest(client_info(request), credential.audience, tenant or credential.tenant or None)
     return sessions.until_stored(lambda: sessions.issue(_Exchange(found, asked, timezone.now())))

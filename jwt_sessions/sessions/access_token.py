@@ -46,7 +46,8 @@ def sign_for(state: SessionState | CredentialState, asked: TokenRequest, now: da
     """
     Sign the access token that was asked for. Stores nothing and needs no transaction.
 
-    The token never outlives the deadlines, so verifiers without a database obey them too.
+    The token never outlives the deadlines, so verifiers without a database obey them too. Those of an audience that is
+    not the session's own bind the token, and are not told: the session does not end by them.
 
     Args:
         state: The session as it will be once stored, or the credential.
@@ -70,8 +71,9 @@ def sign_for(state: SessionState | CredentialState, asked: TokenRequest, now: da
         draft, longest = _draft_of_credential(state, asked), conf.LONGEST
         _ask_receivers(draft, Credential)
     lifetime = min(draft.expires_in, longest)
-    if limits.next is not None:
-        lifetime = min(lifetime, limits.next.at - now)
+    last = state.deadlines(asked.tenant, draft.audience).next
+    if last is not None:
+        lifetime = min(lifetime, last.at - now)
     own |= _common_claims(draft, now, lifetime)
     if "softexp" in own:
         own["softexp"] = min(own["exp"], own["softexp"])

@@ -2,9 +2,9 @@
 The one path on which access tokens are issued, for sessions and for credentials.
 
 A door (sign-in, refresh, renewal, re-authentication, exchange) has verified what was presented. It says with a
-:class:`Step` what it changes, and :func:`issue` does the rest, in this order: re-authentication mark, membership, idle
-tenant, deadline, hook, signature, storing, noting, answer. Nothing is stored before the step stores it, so a refusal
-changes nothing.
+:class:`Step` what it changes, and :func:`issue` does the rest, in this order: audience, re-authentication mark,
+membership, idle tenant, deadline, deadline of the audience, hook, signature, storing, noting, answer. Nothing is
+stored before the step stores it, so a refusal changes nothing.
 """
 
 from __future__ import annotations
@@ -94,12 +94,15 @@ def issue(step: Step[S, A]) -> A | None:
         What is handed back; ``None`` if another request changed the session first (see :func:`until_stored`).
 
     Raises:
-        ReauthenticationRequired: The user was marked after the password was given.
+        InvalidTarget: The audience may not be issued, or no longer.
+        ReauthenticationRequired: The user was marked after the password was given, or the policy of an audience that
+            is not the session's own asks for the password again.
         TenantForbidden: The user is no accepted member of the tenant.
         TenantIdle: Nobody was active for the tenant for too long.
         SessionEnded: A deadline has passed.
         IssueDenied, IssueFailed: See :func:`jwt_sessions.sessions.access_token.sign_for`.
     """
+    audience = issuable_audience(step.asked.audience or step.state.audience)
     if step.state.must_reauthenticate:
         raise ReauthenticationRequired
     step.join()
@@ -110,6 +113,9 @@ def issue(step: Step[S, A]) -> A | None:
         error = SessionEnded(passed.reason, passed.set_by)
         step.too_late(error)
         raise error
+    if step.state.deadlines(step.asked.tenant, audience).passed(step.now) is not None:
+        # By the policy of another audience: the session lives, and its own audience goes on.
+        raise ReauthenticationRequired
     step.prepare()
     token = sign_for(step.state, step.asked, step.now)
     if not step.store():

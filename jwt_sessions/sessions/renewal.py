@@ -22,7 +22,7 @@ from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.activity import note_end, note_first_use
 from jwt_sessions.sessions.authorization import session_of
 from jwt_sessions.sessions.ending import record_end, security_log
-from jwt_sessions.sessions.issuance import SessionStep, issuable_audience, issue, until_stored
+from jwt_sessions.sessions.issuance import SessionStep, issue, until_stored
 from jwt_sessions.tokens import opaque
 from jwt_sessions.tokens.opaque import OpaqueToken
 from jwt_sessions.types import TokenPair, TokenRequest
@@ -108,8 +108,6 @@ def refresh(
             :func:`jwt_sessions.sessions.issue`. The refresh token is unchanged.
     """
     presented = opaque.parse(refresh_token)
-    if audience is not None:
-        issuable_audience(audience)
     asked = TokenRequest(client_info(request), audience, tenant, background)
 
     def attempt() -> TokenPair | None:

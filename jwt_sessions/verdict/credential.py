@@ -46,7 +46,12 @@ class CredentialState:
         """The owner of a personal credential."""
         return cast("AbstractBaseUser | None", self.credential.user)
 
-    def deadlines(self, tenant: str | None = None) -> Deadlines:
+    @property
+    def audience(self) -> str:
+        """The audience of its tokens."""
+        return self.credential.audience
+
+    def deadlines(self, tenant: str | None = None, audience: str | None = None) -> Deadlines:
         """When the credential ends by itself, and its tokens with it."""
         at = self.credential.expires_at
         return Deadlines([] if at is None else [Deadline(at, EndReason.EXPIRED, "credential")])

@@ -63,14 +63,24 @@ class SessionState:
         """Whether the user was marked after the password was given: no token is issued until it is given again."""
         return self.reauthenticate_after is not None and self.session.authenticated_at < self.reauthenticate_after
 
-    def policy(self, tenant: str | None = None) -> Policy:
-        """What applies to the session, or to its tokens for a tenant."""
-        return self.policies.applying(self.session.audience, self.session.tenants or (), tenant)
+    @property
+    def audience(self) -> str:
+        """The audience that the session signed in to."""
+        return self.session.audience
 
-    def deadlines(self, tenant: str | None = None) -> Deadlines:
-        """When the session ends; for a tenant by the clock of that tenant, once it was set."""
+    def policy(self, tenant: str | None = None, audience: str | None = None) -> Policy:
+        """What applies to the session, or to its tokens for a tenant and an audience."""
+        return self.policies.applying(self.audience, self.session.tenants or (), tenant, audience)
+
+    def deadlines(self, tenant: str | None = None, audience: str | None = None) -> Deadlines:
+        """
+        When the session ends, or its tokens for a tenant and an audience.
+
+        For a tenant by the clock of that tenant, once it was set. Another audience than the session's own has a say
+        about the tokens for it, and none about the session.
+        """
         active_at = None if tenant is None else self.tenant_active_at
-        return deadlines(self.session, self.policy(tenant), active_at)
+        return deadlines(self.session, self.policy(tenant, audience), active_at)
 
     def verdict(self, now: datetime) -> EndReason | None:
         """Why the session is over at ``now``, or ``None`` while it lives."""
