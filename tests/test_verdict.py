@@ -613,7 +613,7 @@ def test_require_reauthentication_stops_refreshing_until_the_next_sign_in(clock,
     sessions.require_reauthentication(device.user)
     refused = device.refresh()
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
-    assert (refused.json()["code"], refused.json()["terminal"]) == ("REAUTHENTICATION_REQUIRED", True)
+    assert (refused.json()["code"], refused.json()["terminal"]) == ("REAUTHENTICATION_REQUIRED", False)
     assert device.call().status_code == 200
     assert Session.objects.get().ended_at is None
     new = Device(device.user).sign_in()
