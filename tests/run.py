@@ -44,7 +44,7 @@ ANY_DATABASE = (
 SERVER_DECIDES = (
     *("test_races", "test_limits", "test_rotation_model"),
     *("test_statements", "test_purge"),
-    *("test_login", "test_credentials", "test_example"),
+    *("test_login", "test_throttle", "test_sign_in_faults", "test_credentials", "test_example"),
 )
 NO_TESTS = 5  # pytest's exit code
 CONNECT_TIMEOUT = 3  # seconds
