@@ -195,7 +195,11 @@ class Throttled(JWTSessionsError):
 
 
 class IssuerUnavailable(JWTSessionsError):
-    """The keys of a trusted issuer are not known and cannot be fetched; try again after ``retry_after`` seconds."""
+    """
+    The keys of a trusted issuer, or its list of ended sessions, are not known and cannot be fetched.
+
+    Try again after ``retry_after`` seconds.
+    """
 
     code = "ISSUER_UNAVAILABLE"
     message = "The token cannot be verified at the moment."

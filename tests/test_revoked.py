@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -65,6 +66,29 @@ def test_only_what_ended_is_on_the_list_in_order_of_their_ids(device, gateway):
     for other in reversed(others[:2]):
         other.post("logout", **other.bearer)
     assert listed(gateway) == sorted(other.tokens["session_id"] for other in others[:2])
+
+
+@pytest.mark.parametrize("accept", ["application/octet-stream", "Application/Octet-Stream, application/json;q=0.5"])
+def test_who_asks_for_it_gets_the_bytes_of_the_ids(device, gateway, accept):
+    others = [Device(device.user).sign_in() for _ in range(3)]
+    for other in others:
+        other.post("logout", **other.bearer)
+    response = gateway.revoked(Accept=accept)
+    assert (response.status_code, response["Content-Type"]) == (200, "application/octet-stream")
+    assert (response["Cache-Control"], response["Vary"]) == ("private, no-cache", "Accept")
+    packed = response.content
+    assert [str(UUID(bytes=packed[at : at + 16])) for at in range(0, len(packed), 16)] == listed(gateway)
+    again = {"Accept": accept, "If-None-Match": response["ETag"]}
+    assert gateway.revoked(**again).status_code == 304
+    assert gateway.revoked(**{"If-None-Match": response["ETag"]}).status_code == 200
+    device.post("logout", **device.bearer)
+    assert len(gateway.revoked(**again).content) == 64
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/*", "text/html", ""])
+def test_who_asks_for_anything_gets_json(gateway, accept):
+    response = gateway.revoked(Accept=accept)
+    assert (response["Content-Type"], response["Vary"]) == ("application/json", "Accept")
 
 
 # Deletions

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import jwt
 import pytest
@@ -35,6 +36,7 @@ from jwt_sessions.conf.trusted_issuers import PARSERS, TrustedIssuer
 from jwt_sessions.credentials import create_credential
 from jwt_sessions.exceptions import ExpiredToken, InvalidToken, IssuerUnavailable, JWTSessionsError
 from jwt_sessions.issuers import documents, verification
+from jwt_sessions.issuers.ended import PackedIds
 from jwt_sessions.permissions import RequireRecentLogin, RequireTenant
 from jwt_sessions.principal import Principal
 from jwt_sessions.tokens import access, jwks
@@ -746,11 +748,13 @@ def test_who_asks_for_the_list_says_so(trust, feed):
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"revoked": {}}', b'{"revoked": "a"}', b"[" * 50000])
-def test_without_a_usable_list_tokens_are_accepted_and_the_log_says_so_once(trust, feed, later, caplog, body):
+def test_attack_an_ended_session_while_there_is_no_usable_list(trust, feed, later, caplog, body):
     feed.respond = sends(body)
     trust(jwks=ONE.jwks, revoked=feed.url, client_id="id", client_secret="canary")
     for _time in range(4):
-        assert outcome(ONE.token(sid="a")) == "17"
+        assert outcome(ONE.token(sid="a")) == "ISSUER_UNAVAILABLE"
+        # The token of a credential has no session that could have ended.
+        assert outcome(ONE.token()) == "17"
         settle()
         later(11)
     assert len(feed.asked) == 4
@@ -761,13 +765,76 @@ def test_without_a_usable_list_tokens_are_accepted_and_the_log_says_so_once(trus
 def test_attack_a_list_that_never_comes_is_waited_for_once(trust, feed, later):
     feed.respond = BAD_SERVERS["says nothing"]
     trust(jwks=ONE.jwks, revoked=feed.url, timeout=TIMEOUT)
-    assert outcome(ONE.token(sid="a")) == "17"
+    assert outcome(ONE.token(sid="a")) == "ISSUER_UNAVAILABLE"
     settle()
     started = time.monotonic()
     for number in range(10):
         later(11)
-        assert outcome(ONE.token(sid="a", jti=str(number))) == "17"
+        assert outcome(ONE.token(sid="a", jti=str(number))) == "ISSUER_UNAVAILABLE"
     assert time.monotonic() - started < TIMEOUT
+    response = call(ONE.token(sid="a"))
+    assert response.status_code == 503
+    assert 1 <= int(response["Retry-After"]) <= 10
+
+
+def test_a_list_is_used_on_while_its_server_starts_anew_and_then_no_more(trust, feed, later, caplog):
+    trust(jwks=ONE.jwks, revoked=feed.url)
+    feed.serves({"revoked": ["a"]})
+    assert outcome(ONE.token(sid="a")) == "INVALID_TOKEN"
+    feed.respond = lambda handler: handler.send_error(502)
+    for _time in range(6):
+        later(11)
+        assert (outcome(ONE.token(sid="a")), outcome(ONE.token(sid="b"))) == ("INVALID_TOKEN", "17")
+        settle()
+    later(11)
+    assert outcome(ONE.token(sid="b")) == "ISSUER_UNAVAILABLE"
+    assert len(caplog.records) == 1
+    feed.serves({"revoked": ["b"]})
+    settle()
+    later(11)
+    outcome(ONE.token(sid="b"))
+    settle()
+    assert (outcome(ONE.token(sid="a")), outcome(ONE.token(sid="b"))) == ("17", "INVALID_TOKEN")
+
+
+def test_attack_a_flood_of_ends_that_no_list_can_name_in_full(trust, feed, later, caplog):
+    trust(jwks=ONE.jwks, revoked=feed.url)
+    feed.serves({"revoked": ["a"]})
+    assert (outcome(ONE.token(sid="a")), outcome(ONE.token(sid="b"))) == ("INVALID_TOKEN", "17")
+    feed.respond = sends(b"x" * (verification.MAX_ENDED_BYTES + 1))
+    later(21)
+    # Not even a minute of what was known before: it is known that there is more.
+    assert outcome(ONE.token(sid="b")) == "ISSUER_UNAVAILABLE"
+    assert "more than 16777216 bytes. Nothing is known of it." in caplog.text
+
+
+@pytest.mark.parametrize("number", [110_000, 1_000_000])
+def test_attack_a_flood_of_ends_hides_none_of_them(trust, feed, number):
+    # Only even numbers end.
+    packed = b"".join((2 * place).to_bytes(16) for place in range(number))
+    feed.respond = lambda handler: handler.send(packed, Content_Type="application/octet-stream")
+    trust(jwks=ONE.jwks, revoked=feed.url, timeout=10)
+    for ended in (0, 2, number, 2 * number - 2):
+        assert outcome(ONE.token(sid=str(UUID(int=ended)))) == "INVALID_TOKEN"
+    for living in (1, number + 1, 2 * number - 1, 2 * number, 2**128 - 1):
+        assert outcome(ONE.token(sid=str(UUID(int=living)))) == "17"
+    assert outcome(ONE.token(sid="a")) == "17"
+    assert len(feed.asked) == 1
+    assert feed.asked[0]["accept"].startswith("application/octet-stream")
+
+
+def test_packed_ids_are_found_in_whatever_order_they_come(trust, feed):
+    ended = [uuid4() for _ in range(50)]
+    body = b"".join(each.bytes for each in ended)
+    feed.respond = lambda handler: handler.send(body, Content_Type="Application/Octet-Stream; charset=binary")
+    trust(jwks=ONE.jwks, revoked=feed.url)
+    assert {outcome(ONE.token(sid=str(sid))) for sid in ended} == {"INVALID_TOKEN"}
+
+
+def test_a_cut_list_of_packed_ids_is_none(trust, feed):
+    feed.respond = lambda handler: handler.send(bytes(47), Content_Type="application/octet-stream")
+    trust(jwks=ONE.jwks, revoked=feed.url)
+    assert outcome(ONE.token(sid="a")) == "ISSUER_UNAVAILABLE"
 
 
 def test_the_end_of_a_session_of_this_package_is_noticed(live_server, jwt_settings, later, user):
@@ -781,6 +848,8 @@ def test_the_end_of_a_session_of_this_package_is_noticed(live_server, jwt_settin
     jwt_settings(TRUSTED_ISSUERS={"jwt-sessions": entry})
     phone, tablet = Device(user).sign_in(), Device(user).sign_in()
     assert outcome(phone.tokens["access_token"]) == outcome(tablet.tokens["access_token"]) == str(user.pk)
+    (read,) = [each._copy.value for each in verification._documents.values() if each.source.client_id]
+    assert isinstance(read, PackedIds)
     phone.post("logout", **phone.bearer)
     later(21)
     assert outcome(phone.tokens["access_token"]) == "INVALID_TOKEN"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
@@ -10,9 +11,10 @@ from rest_framework.response import Response
 
 from jwt_sessions import conf, credentials
 from jwt_sessions.api.clients import required_client_secret
-from jwt_sessions.api.metadata import conditional
+from jwt_sessions.api.metadata import conditional, conditional_json
 from jwt_sessions.api.serializers import TokenSerializer
 from jwt_sessions.api.views import OAuthEndpoint, validated
+from jwt_sessions.conf import PACKED_IDS
 
 
 @method_decorator(sensitive_variables(), name="post")
@@ -32,11 +34,19 @@ class RevokedView(OAuthEndpoint):
     """
     The sessions that ended within ``max_age`` seconds, the longest that an access token lives, for credentials that may
     introspect. To be asked again and again with ``If-None-Match``.
+
+    Who asks for ``application/octet-stream`` by name gets the 16 bytes of each id, less than half of what JSON takes.
     """
 
     cache_control = "private, no-cache"
 
     def get(self, request: Request) -> HttpResponseBase:
         ended = credentials.revoked_sessions(required_client_secret(request), request=request._request)
-        max_age = int(conf.current().longest_access_token_lifetime.total_seconds())
-        return conditional(request, {"revoked": ended, "max_age": max_age})
+        if PACKED_IDS in request.headers.get("Accept", "").lower():
+            body = b"".join(session_id.bytes for session_id in ended)
+            answer = conditional(request, HttpResponse(body, content_type=PACKED_IDS), body)
+        else:
+            max_age = int(conf.current().longest_access_token_lifetime.total_seconds())
+            answer = conditional_json(request, {"revoked": list(map(str, ended)), "max_age": max_age})
+        patch_vary_headers(answer, ["Accept"])
+        return answer

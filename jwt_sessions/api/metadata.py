@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from django.http import Http404, HttpResponseBase
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.http import quote_etag
@@ -23,10 +23,15 @@ from jwt_sessions.tokens.keys import ring
 MAX_AGE = 300  # seconds
 
 
-def conditional(request: Request, document: dict[str, Any]) -> HttpResponseBase:
-    """A document with an ETag (RFC 9110 §8.8.3), or 304 for who has it already."""
-    etag = quote_etag(hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:32])
-    response = Response(document, headers={"ETag": etag})
+def conditional_json(request: Request, document: dict[str, Any]) -> HttpResponseBase:
+    """A JSON document with an ETag, or 304 for who has it already."""
+    return conditional(request, Response(document), json.dumps(document, sort_keys=True).encode())
+
+
+def conditional(request: Request, response: HttpResponse, content: bytes) -> HttpResponseBase:
+    """An answer with an ETag (RFC 9110 §8.8.3) that follows from its content, or 304 for who has it already."""
+    etag = quote_etag(hashlib.sha256(content).hexdigest()[:32])
+    response.headers["ETag"] = etag
     # None of the two answers None: there is a response to fall back on.
     return get_conditional_response(request._request, etag, response=response) or response
 
@@ -39,7 +44,7 @@ class MetadataEndpoint(Endpoint):
     document: Callable[..., dict[str, Any]]
 
     def get(self, request: Request, **kwargs: str) -> HttpResponseBase:
-        return conditional(request, self.document(**kwargs))
+        return conditional_json(request, self.document(**kwargs))
 
 
 class JWKSView(MetadataEndpoint):

@@ -24,6 +24,8 @@ DEFAULT_ACCESS_TOKEN_LIFETIME = timedelta(minutes=5)
 LONGEST = timedelta(days=50 * 365)
 # Where servers cut a header line at the latest; no access token may be larger, and none larger is looked at.
 MAX_HEADER_BYTES = 16384
+# The media type of revoked.json in its compact form: the 16 bytes of each id, one after the other.
+PACKED_IDS = "application/octet-stream"
 
 
 class Wrong(ValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -11,7 +13,7 @@ from jwt_sessions.models import RevokedSession
 from jwt_sessions.types import ClientSecret
 
 
-def revoked_sessions(presented: ClientSecret, *, request: HttpRequest) -> list[str]:
+def revoked_sessions(presented: ClientSecret, *, request: HttpRequest) -> list[UUID]:
     """
     The ids of the sessions that ended while access tokens of them may still be valid. One read besides the check.
 
@@ -24,4 +26,4 @@ def revoked_sessions(presented: ClientSecret, *, request: HttpRequest) -> list[s
     """
     authenticate_client(presented, request=request, to_introspect=True)
     since = timezone.now() - conf.current().longest_access_token_lifetime
-    return [str(each) for each in RevokedSession.objects.since(since)]
+    return RevokedSession.objects.since(since)

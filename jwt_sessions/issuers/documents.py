@@ -15,13 +15,11 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Generic, TypeVar
 
-from jwt_sessions.issuers.transport import Source, Unusable, get
+from jwt_sessions.issuers.transport import Source, TooLarge, Unusable, get
 
 logger = logging.getLogger("jwt_sessions.issuers")
 
 T = TypeVar("T")
-# A document is used for this long past its lifetime, if it cannot be had anew.
-LONGEST_OUTAGE = 24 * 3600  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,16 @@ class Rhythm:
         shortest: The least of what the server may say.
         longest: The most of what the server may say.
         pause: The least time from the end of one attempt to the next, whoever asks.
+        outage: How long past its lifetime it is used, if it cannot be had anew.
+        whole: Whether what is known counts no more once the document has grown too large to be taken.
     """
 
     lifetime: float
     shortest: float
     longest: float
     pause: float
+    outage: float
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ class Document(Generic[T]):
     Args:
         source: Where it is.
         rhythm: When it is asked for.
-        read: Makes a value of the body. ValueError, RecursionError: it is not such a document.
+        read: Makes a value of the body and its media type. ValueError, RecursionError: it is not such a document.
     """
 
-    def __init__(self, source: Source, rhythm: Rhythm, read: Callable[[bytes], T]) -> None:
+    def __init__(self, source: Source, rhythm: Rhythm, read: Callable[[bytes, str], T]) -> None:
         self.source = source
         self._rhythm = rhythm
         self._read = read
@@ -122,7 +124,7 @@ class Document(Generic[T]):
 
     def _usable(self) -> _Copy[T] | None:
         copy = self._copy
-        return None if copy is None or monotonic() - copy.fetched > copy.lifetime + LONGEST_OUTAGE else copy
+        return None if copy is None or monotonic() - copy.fetched > copy.lifetime + self._rhythm.outage else copy
 
     def _start_fetch(self) -> _Fetch | None:
         """The fetch on its way, a new one, or ``None`` where it is too early for one."""
@@ -135,13 +137,15 @@ class Document(Generic[T]):
         try:
             Thread(target=self._fetch, args=(fetch,), name="jwt_sessions fetch", daemon=True).start()
         except RuntimeError:
-            self._finish(fetch, None, "no thread can be started")
+            self._finish(fetch, self._copy, "no thread can be started")
         return fetch
 
     def _fetch(self, fetch: _Fetch) -> None:
-        copy, trouble = None, ""
+        copy, trouble, known = None, "", self._copy
         try:
             copy = self._fetched()
+        except TooLarge as error:
+            trouble, known = str(error), None if self._rhythm.whole else known
         except (Unusable, ValueError) as error:
             trouble = str(error)
         except RecursionError:
@@ -150,7 +154,7 @@ class Document(Generic[T]):
             # Whatever it is, who waits must not wait for ever, and the next one must be able to try.
             trouble = type(error).__name__
         finally:
-            self._finish(fetch, copy, trouble)
+            self._finish(fetch, copy or known, trouble)
 
     def _fetched(self) -> _Copy[T]:
         known = self._copy
@@ -162,19 +166,20 @@ class Document(Generic[T]):
             # The same value, so that what was found out with it stays true.
             return replace(known, lifetime=lifetime, fetched=monotonic())
         body = answer.body or b""
-        return _Copy(self._read(body), body, answer.etag, lifetime, monotonic())
+        return _Copy(self._read(body, answer.media_type), body, answer.etag, lifetime, monotonic())
 
     def _finish(self, fetch: _Fetch, copy: _Copy[T] | None, trouble: str) -> None:
+        """What is known from now on, and what went wrong, if anything did."""
         with self._lock:
-            was_failing, self._failing = self._failing, copy is None
-            self._copy = copy or self._copy
+            was_failing, self._failing = self._failing, bool(trouble)
+            self._copy = copy
             self._attempted = monotonic()
             self._fetching = None
         # The query may be a secret between the two servers.
         place = self.source.url.partition("?")[0]
-        if copy is None and not was_failing:
-            known = "Nothing is known of it yet" if self._copy is None else "What is known of it is used on"
+        if trouble and not was_failing:
+            known = "Nothing is known of it" if copy is None else "What is known of it is used on"
             logger.warning("%s cannot be used: %s. %s.", place, trouble, known)
-        elif copy is not None and was_failing:
+        elif was_failing and not trouble:
             logger.info("%s can be used again.", place)
         fetch.done.set()

@@ -24,6 +24,10 @@ class Unusable(Exception):
     """There is no good answer; the text says why, and quotes nothing that was sent or received."""
 
 
+class TooLarge(Unusable):
+    """The answer is larger than is taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """
@@ -33,6 +37,7 @@ class Source:
         url: Where it is.
         timeout: The longest time to fetch it, in seconds, from looking up the name to the last byte.
         limit: The most bytes that it may have.
+        accept: The media types that can be read (RFC 9110 §12.5.1).
         client_id: Who asks, by HTTP Basic; ``None`` for nobody in particular.
         client_secret: The secret of ``client_id``.
     """
@@ -40,6 +45,7 @@ class Source:
     url: str
     timeout: float
     limit: int
+    accept: str = "application/json, application/jwk-set+json"
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
 
@@ -51,11 +57,13 @@ class Answer:
 
     Attributes:
         body: The document; ``None`` where it has not changed.
+        media_type: What the body is, in lower case and without parameters; "" where the server does not say.
         etag: Its entity tag, or "".
         max_age: How long it may be kept, in seconds (RFC 9111 §5.2.2.1), or ``None`` where the server does not say.
     """
 
     body: bytes | None
+    media_type: str
     etag: str
     max_age: int | None
 
@@ -71,10 +79,10 @@ def get(source: Source, etag: str = "") -> Answer:
         etag: The entity tag of what is known already.
 
     Raises:
-        Unusable: No answer in time, not status 200 (or 304, where ``etag`` is given), or too large.
+        Unusable: No answer in time, not status 200 (or 304, where ``etag`` is given), or TooLarge.
     """
     deadline = monotonic() + source.timeout
-    headers = {"Accept": "application/json, application/jwk-set+json", "User-Agent": "django-jwt-sessions"}
+    headers = {"Accept": source.accept, "User-Agent": "django-jwt-sessions"}
     if etag:
         headers["If-None-Match"] = etag
     if source.client_id is not None:
@@ -95,9 +103,12 @@ def get(source: Source, etag: str = "") -> Answer:
     if status != 200 and not (status == 304 and etag):
         raise Unusable(f"status {status}")
     if len(body) > source.limit:
-        raise Unusable(f"more than {source.limit} bytes")
+        raise TooLarge(f"more than {source.limit} bytes")
     return Answer(
-        body if status == 200 else None, received.get("ETag", etag), _max_age(received.get("Cache-Control", ""))
+        body=body if status == 200 else None,
+        media_type=received.get("Content-Type", "").partition(";")[0].strip().lower(),
+        etag=received.get("ETag", etag),
+        max_age=_max_age(received.get("Cache-Control", "")),
     )
 
 

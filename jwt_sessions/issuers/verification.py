@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.utils import timezone
 from jwt_sessions import conf
 from jwt_sessions.conf.trusted_issuers import TrustedIssuer
 from jwt_sessions.exceptions import InvalidToken, IssuerUnavailable
+from jwt_sessions.issuers import ended
 from jwt_sessions.issuers.documents import Document, Rhythm
 from jwt_sessions.issuers.transport import Source
 from jwt_sessions.tokens.access import check_claims, check_times, claimed_origin, verified_claims
@@ -21,12 +22,13 @@ from jwt_sessions.tokens.jwks import inline_key_set, key_set
 from jwt_sessions.tokens.keys import KeySet, ring
 from jwt_sessions.tokens.verified import BareToken
 
-KEYS_RHYTHM = Rhythm(lifetime=300, shortest=60, longest=24 * 3600, pause=30)
-# Its own Cache-Control is not asked: how late an end may be noticed is for the verifier to say.
-ENDED_RHYTHM = Rhythm(lifetime=10, shortest=10, longest=10, pause=10)
+KEYS_RHYTHM = Rhythm(lifetime=300, shortest=60, longest=24 * 3600, pause=30, outage=24 * 3600)
+# Its own Cache-Control is not asked: how late an end may be noticed is for the verifier to say. A minute is enough for
+# a server to start anew. In a longer outage access tokens are not renewed either, so little is lost by a refusal.
+ENDED_RHYTHM = Rhythm(lifetime=10, shortest=10, longest=10, pause=10, outage=60, whole=True)
 MAX_KEYS_BYTES = 256 * 1024
-# 100,000 ends. Were it few, who can sign in and out often enough could silence the list.
-MAX_ENDED_BYTES = 4 * 1024 * 1024
+# A million ends in the compact form. Were it few, who can sign in and out often enough could stop the service.
+MAX_ENDED_BYTES = 16 * 1024 * 1024
 
 
 def verify(token: str) -> BareToken:
@@ -40,7 +42,7 @@ def verify(token: str) -> BareToken:
         InvalidToken: Malformed, forged, of an unknown issuer, for another audience; or its session is known to have
             ended.
         ExpiredToken: Genuine, but past ``exp`` or ``softexp``.
-        IssuerUnavailable: The keys are elsewhere and cannot be had.
+        IssuerUnavailable: The keys, or the list of ended sessions, are elsewhere and cannot be had.
     """
     settings = conf.current()
     kid, name = claimed_origin(token)
@@ -54,7 +56,8 @@ def verify(token: str) -> BareToken:
         raise InvalidToken
     claims = verified_claims(token, _keys(issuer, kid), issuer.types)
     verified = _judged(claims, name, issuer.audiences or settings.AUDIENCES)
-    if issuer.revoked is not None and str(claims.get("sid")) in _ended(issuer, issuer.revoked):
+    # The token of a credential is of no session.
+    if issuer.revoked is not None and "sid" in claims and str(claims["sid"]) in _ended(issuer, issuer.revoked):
         raise InvalidToken
     return verified
 
@@ -100,23 +103,23 @@ def _keys(issuer: TrustedIssuer, kid: str | None) -> KeySet:
     return keys
 
 
-def _read_keys(algorithms: tuple[str, ...], body: bytes) -> KeySet:
+def _read_keys(algorithms: tuple[str, ...], body: bytes, media_type: str) -> KeySet:
     return key_set(json.loads(body), algorithms)
 
 
-def _ended(issuer: TrustedIssuer, url: str) -> Collection[str]:
-    """The ids of the sessions known to have ended; none, if they are not to be had: tokens live minutes anyway."""
-    source = Source(url, issuer.timeout, MAX_ENDED_BYTES, issuer.client_id, issuer.client_secret)
-    document: Document[frozenset[str]] = _document(source, ENDED_RHYTHM, _read_ended)
-    return document.value() or ()
+def _ended(issuer: TrustedIssuer, url: str) -> Container[str]:
+    """
+    The ids of the sessions known to have ended.
 
-
-def _read_ended(body: bytes) -> frozenset[str]:
-    document = json.loads(body)
-    ended = document.get("revoked") if isinstance(document, dict) else None
-    if not isinstance(ended, list):
-        raise ValueError("it is not a list of ended sessions")
-    return frozenset(each for each in ended if isinstance(each, str))
+    Raises:
+        IssuerUnavailable: The list is not to be had, or not in full. Who could make it so could use an ended session.
+    """
+    source = Source(url, issuer.timeout, MAX_ENDED_BYTES, ended.ACCEPT, issuer.client_id, issuer.client_secret)
+    document: Document[Container[str]] = _document(source, ENDED_RHYTHM, ended.read)
+    known = document.value()
+    if known is None:
+        raise IssuerUnavailable(document.next_attempt_in)
+    return known
 
 
 _documents: dict[tuple[Any, ...], Document[Any]] = {}

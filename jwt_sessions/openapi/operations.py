@@ -58,6 +58,7 @@ class Operation:
         anonymous: Whether a 401 may lack its code, because nothing was presented.
         sets_cookie: Whether it may set or clear the refresh cookie.
         conditional: Whether it takes ``If-None-Match``.
+        packed: Whether it answers in :data:`jwt_sessions.conf.PACKED_IDS` too, to who asks for that.
         background: Whether it looks at ``X-Session-Background``.
         by_grant: Whether its body depends on the ``grant_type``.
     """
@@ -72,6 +73,7 @@ class Operation:
     anonymous: bool = False
     sets_cookie: bool = False
     conditional: bool = False
+    packed: bool = False
     background: bool = False
     by_grant: bool = False
 
@@ -172,6 +174,7 @@ OPERATIONS: Mapping[tuple[type[APIView], str], Operation] = {
         errors=REQUEST + CLIENT_ERRORS,
         security=(CLIENT,),
         conditional=True,
+        packed=True,
     ),
     (SessionListView, "GET"): _own("session_list", "List the own sessions", {200: SessionAnswer(many=True)}),
     (SessionDetailView, "GET"): _own("session_detail", "Look at an own session", {200: SessionAnswer}, details=(404,)),

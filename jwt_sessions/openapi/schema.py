@@ -8,6 +8,7 @@ from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
@@ -146,7 +147,10 @@ class EndpointSchema(AutoSchema):
             by_status[415].append(InvalidRequest)
         for status, errors in by_status.items():
             found[status] = OpenApiResponse(self._error(status, errors), _described(status))
-        return dict(sorted(found.items()))
+        described: dict[Any, Any] = dict(sorted(found.items()))
+        if operation.packed:
+            described[200, conf.PACKED_IDS] = OpenApiResponse(OpenApiTypes.BINARY, _described(200))
+        return described
 
     @property
     def _is_oauth(self) -> bool:
