@@ -5,6 +5,8 @@
 #   make test-all  everything on all of them, with all rounds, and with a floor for what is covered
 #   make lint      ruff and mypy
 #   make tox       the tests on every supported pair of Python and Django (TOX_ARGS: arguments for tox)
+#   make fuzz      hostile inputs for every parser and endpoint (FUZZ_ARGS: arguments for tests/fuzz)
+#   make simulation  months of honest clients and thieves, with a moved clock (SIMULATION_ARGS: for tests/simulation)
 #   make bench     measure against djangorestframework-simplejwt
 #   make clean     remove what the above made
 # TEST_ARGS passes arguments on to tests/run.py and pytest.
@@ -14,13 +16,15 @@ PORT ?= 8000
 SERVE ?= 1
 TEST_ARGS ?=
 TOX_ARGS ?= run
+FUZZ_ARGS ?=
+SIMULATION_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: demo test test-all lint tox bench clean
+.PHONY: demo test test-all fuzz simulation lint tox bench clean
 
 demo: $(VENV)/.example
 	$(BIN)/python -m example_project.demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -30,6 +34,12 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test
 	$(BIN)/python tests/run.py --all $(TEST_ARGS)
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+simulation: $(VENV)/.test
+	$(BIN)/python -m tests.simulation $(SIMULATION_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check

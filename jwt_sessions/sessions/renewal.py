@@ -9,6 +9,7 @@ token sealed for itself.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.http import HttpRequest
 from django.utils import timezone
@@ -171,10 +172,17 @@ def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None,
     def attempt() -> TokenPair | None:
         now = timezone.now()
         found, claims = session_of(access_token, now, tenant=tenant, check_soft_expiry=False)
-        asked = TokenRequest(client_info(request), claims["aud"], tenant or claims.get("tenantId"), background)
+        asked = TokenRequest(
+            client_info(request), _audience_of(claims["aud"]), tenant or claims.get("tenantId"), background
+        )
         return issue(_Renewal(found, asked, now, generation=claims["gen"]))
 
     return until_stored(attempt)
+
+
+def _audience_of(named: str | list[Any]) -> str:
+    """The audience of a good access token; the first that is known here, where it names several (RFC 7519 §4.1.3)."""
+    return named if isinstance(named, str) else next(each for each in named if each in conf.current().AUDIENCES)
 
 
 def _end_for_reuse(session: Session, presented: OpaqueToken, now: datetime, request: HttpRequest | None) -> None:
