@@ -300,6 +300,24 @@ def test_a_reused_cookie_ends_the_session_and_is_not_cleared(clock, browser):
     assert Session.objects.get().end_reason == "token_reuse"
 
 
+def test_a_token_that_stays_the_current_one_is_not_set_again(clock, browser):
+    """A slow answer would put it in place of a newer token that overtook it, and its next use would be reuse."""
+    browser.post("token", REFRESH)
+    held = browser.http.cookies[NAME].value
+    browser.call(Authorization=f"Bearer {browser.post('token', REFRESH).json()['access_token']}")
+    clock.shift(timedelta(seconds=29))
+    slow = browser.post("token", REFRESH)
+    assert browser.http.cookies[NAME].value == held
+    clock.shift(timedelta(seconds=2))
+    overtaking = browser.post("token", REFRESH)
+    assert overtaking.cookies[NAME].value != held
+    # The browser takes what the slow answer sets only now.
+    browser.http.cookies.update(slow.cookies)
+    assert not slow.cookies
+    clock.shift(timedelta(minutes=4))
+    assert browser.post("token", REFRESH).status_code == 200
+
+
 def test_tabs_that_share_a_cookie_converge_on_one_token(browser):
     cookie = browser.http.cookies[NAME].value
     first = browser.post("token", REFRESH).cookies[NAME].value

@@ -32,6 +32,7 @@ from jwt_sessions.responses import (
     ACCESS_TOKEN_TYPE,
     AccessTokenAnswer,
     ExchangeAnswer,
+    RenewalAnswer,
     TokenAnswer,
     access_token_response,
     token_response,
@@ -132,6 +133,10 @@ def _refresh(request: Request) -> HttpResponse:
         audience=audience_of(parameters),
         background=parameters.get("background", False) or is_background(request),
     )
+    if by_cookie and pair.refresh_token == token:
+        # The browser has it. Set once more by a slow answer, it would replace a newer one that overtook the answer, and
+        # be taken for a thief's after the grace period.
+        return access_token_response(pair, RenewalAnswer)
     return token_response(request, pair, "cookie" if by_cookie else "body")
 
 
