@@ -12,8 +12,7 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -51,25 +50,6 @@ def load(engine: ModuleType | None) -> None:
         logging.getLogger(name).handlers.clear()
 
 
-@contextmanager
-def database() -> Iterator[None]:
-    """A database of its own, empty."""
-    from django.conf import settings
-    from django.db import connection
-    from django.test.utils import setup_test_environment, teardown_test_environment
-
-    setup_test_environment()
-    if connection.vendor == "sqlite":
-        settings.DATABASES["default"]["TEST"]["NAME"] = None  # in memory
-    before = settings.DATABASES["default"]["NAME"]
-    connection.creation.create_test_db(verbosity=0)
-    try:
-        yield
-    finally:
-        connection.creation.destroy_test_db(before, verbosity=0)
-        teardown_test_environment()
-
-
 def summary(report: Report) -> str:
     """What came of one target, in a few words."""
     coverage = f", {report.coverage} places of the code" if report.coverage else ""
@@ -79,7 +59,7 @@ def summary(report: Report) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=120_000, help="how many inputs in all (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=1500, help="the longest time for all (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2400, help="the longest time for all (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the random changes (default: %(default)s)")
     parser.add_argument("--target", action="append", metavar="NAME", help="only this one; may be given several times")
     parser.add_argument("--blind", action="store_true", help="change inputs at random, not guided by coverage")
@@ -92,6 +72,7 @@ def main() -> int:
     from tests.fuzz.targets import TARGETS
     from tests.fuzz.watch import Watch
     from tests.fuzz.world import World
+    from tests.standalone import database
 
     if unknown := set(options.target or ()) - set(TARGETS):
         parser.error(f"there is no target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
@@ -110,8 +91,9 @@ def main() -> int:
         weights = sum(target.weight for target in targets)
         reports: dict[str, Report] = {}
         for target in targets:
-            share = target.weight / weights
-            session = Session(watch, target, -(-options.runs * target.weight // weights), options.seconds * share)
+            session = Session(
+                watch, target, -(-options.runs * target.weight // weights), began + options.seconds - monotonic()
+            )
             started = monotonic()
             if engine:
                 report = guided(engine, session, options.seed)

@@ -14,7 +14,8 @@ from tests.elsewhere import ISSUER, Signer
 if TYPE_CHECKING:
     from tests.fuzz.world import World
 
-PASSWORD = "canary of a password 5c1f"
+# The same in a form as it is in JSON.
+PASSWORD = "canary-of-a-password-5c1f"
 GOOD_LOGIN = json.dumps({"email": "ann@example.com", "password": PASSWORD}).encode()
 COOKIE_LOGIN = json.dumps({"email": "ann@example.com", "password": PASSWORD, "delivery": "cookie"}).encode()
 

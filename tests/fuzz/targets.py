@@ -117,7 +117,8 @@ class Elsewhere(APIView):
 
     def get(self, request: Any) -> Response:
         user, token = request.user, request.auth
-        return Response([str(user), user.pk, user.get_username(), token.tenant, repr(token), dict(token.claims)])
+        # As text: a claim may be a number that JSON cannot say.
+        return Response(repr([str(user), user.pk, user.get_username(), token.tenant, token, dict(token.claims)]))
 
 
 class RecentLogin(Elsewhere):

@@ -93,7 +93,8 @@ class Watch:
         logged = "\n".join(self._log.lines).encode("utf-8", "backslashreplace")
         found += [Finding("secret in a log", name, repr(logged[:500])) for each in self._secrets if each in logged][:1]
         if answer.refused:
-            told = [each for each in self._secrets if each in answer.text]
+            # A parameter of an unknown name is named, whatever it is: that tells the client what it sent.
+            told = [each for each in self._secrets if each in answer.text and each not in data]
             found += [Finding("secret in a refusal", name, repr(answer.text[:500])) for each in told[:1]]
         if self._rows or found:
             self.world.restore()
