@@ -10,6 +10,7 @@ import time
 import pytest
 from django.utils import timezone
 
+from example_project.accounts.models import Tenant
 from jwt_sessions.models import Credential
 from jwt_sessions.tokens import access
 from tests.effort import rounds
@@ -63,6 +64,11 @@ def write_a_row(world, data):
     return Answer(refused=True)
 
 
+def insert_a_row(world, data):
+    Tenant.objects.create(id="other", name="Other")
+    return Answer(refused=True)
+
+
 def log_a_secret(world, data):
     logging.getLogger("anything").warning("refused %s", world.living.refresh)
     return Answer(refused=True)
@@ -84,6 +90,7 @@ def take_long(world, data):
     [
         (break_down, "server error"),
         (write_a_row, "row written"),
+        (insert_a_row, "row written"),
         (log_a_secret, "secret in a log"),
         (tell_a_secret, "secret in a refusal"),
         (take_long, "slow"),

@@ -72,10 +72,18 @@ class Watch:
             self._rows += max(0, context["cursor"].rowcount)
         return result
 
+    def _written(self) -> int:
+        """Rows written so far. SQLite counts them itself; its cursors know nothing of INSERT … RETURNING."""
+        if connection.vendor != "sqlite":
+            return self._rows
+        connection.ensure_connection()
+        return int(connection.connection.total_changes)
+
     def run(self, target: Callable[[World, bytes], Answer], data: bytes) -> list[Finding]:
         """Give an input to a target; what it did that no input may do."""
-        self._rows, self._log.lines = 0, []
+        self._log.lines = []
         found = []
+        before = self._written()
         began = time.process_time()
         try:
             answer = target(self.world, data)
@@ -86,17 +94,18 @@ class Watch:
         self.inputs += 1
         self.accepted += not answer.refused
         name = target.__name__
+        rows = self._written() - before
         if took > SLOWEST:
             found.append(Finding("slow", name, f"{took:.1f} s of CPU time"))
-        if self._rows and not answer.may_write:
-            found.append(Finding("row written", name, f"{self._rows} rows"))
+        if rows and not answer.may_write:
+            found.append(Finding("row written", name, f"{rows} rows"))
         logged = "\n".join(self._log.lines).encode("utf-8", "backslashreplace")
         found += [Finding("secret in a log", name, repr(logged[:500])) for each in self._secrets if each in logged][:1]
         if answer.refused:
             # A parameter of an unknown name is named, whatever it is: that tells the client what it sent.
             told = [each for each in self._secrets if each in answer.text and each not in data]
             found += [Finding("secret in a refusal", name, repr(answer.text[:500])) for each in told[:1]]
-        if self._rows or found:
+        if rows or found:
             self.world.restore()
         return found
 

@@ -26,7 +26,7 @@ from django.utils import timezone
 from example_project.accounts.models import Membership, Tenant, User
 from jwt_sessions import credentials, sessions
 from jwt_sessions.exceptions import EndReason
-from jwt_sessions.models import Credential
+from jwt_sessions.models import Credential, TenantActivity
 from tests.elsewhere import ISSUER, Signer
 from tests.fuzz.seeds import PASSWORD
 
@@ -116,6 +116,8 @@ class World:
 
     def _session(self, user: User, *, end: bool = False) -> Tokens:
         pair = sessions.start(user)
+        # Its clock for the tenant goes already: the first use of a good token would set it.
+        TenantActivity.objects.note(pair.session.pk, "acme", timezone.now())
         if end:
             sessions.end(pair.session, reason=EndReason.LOGOUT)
         return Tokens(pair.access_token, pair.refresh_token)

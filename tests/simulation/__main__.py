@@ -37,7 +37,7 @@ def main() -> int:
     import django
 
     django.setup()
-    logging.getLogger("jwt_sessions").handlers.clear()
+    logging.disable()
     from tests.simulation.figures import Figures
     from tests.simulation.run import in_lock_step, in_memory
     from tests.standalone import database
