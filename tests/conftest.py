@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,10 @@ from example_project.accounts.models import User
 from tests.clients import Device
 from tests.factories import UserFactory
 from tests.served import Served, serving, write_certificate
+
+
+# A suite of its own, with servers of its own: see tests/faults.
+collect_ignore = [] if "FAULTS_DATABASE" in os.environ else ["faults"]
 
 
 @pytest.fixture(autouse=True)
