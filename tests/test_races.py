@@ -150,6 +150,24 @@ def test_a_first_use_is_of_the_generation_it_was_seen_in(user):
     assert Session.objects.get().first_used_at is None
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_sign_in_whose_commit_is_done_and_not_answered_stores_one_session(monkeypatch):
+    user, commit = UserFactory(), connection._commit
+
+    def lost():
+        monkeypatch.undo()
+        commit()
+        raise OperationalError("server closed the connection unexpectedly")
+
+    other = sessions.start(user)
+    monkeypatch.setattr(connection, "_commit", lost)
+    pair = sessions.start(user, replace_others=True)
+    assert connection._commit == commit, "nothing was lost"
+    assert Session.objects.count() == 2
+    assert Session.objects.get(pk=other.session.pk).end_reason == "replaced"
+    assert sessions.refresh(pair.refresh_token).session.pk == pair.session.pk
+
+
 # Threads
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from jwt_sessions import signals
 from jwt_sessions.client_info import client_info
 from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidToken, JWTSessionsError, SessionLimit
-from jwt_sessions.models import Session
+from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 from jwt_sessions.policies import value_of
 from jwt_sessions.sessions.contention import insistently
@@ -54,6 +54,7 @@ class _Start(SessionStep):
     ) -> None:
         super().__init__(state, asked, now)
         self.ended: list[Ended] = []
+        self._attempted = False
         self._lifetime = lifetime
         self._replace_others = replace_others
         self._voucher = voucher
@@ -63,18 +64,21 @@ class _Start(SessionStep):
         self.next_generation(self._lifetime or value_of(self.state.policy().refresh_token_lifetime))
 
     def store(self) -> bool:
-        self.ended = insistently(self._store)
+        insistently(self._store)
         return True
 
-    def _store(self) -> list[Ended]:
+    def _store(self) -> None:
+        if self._attempted and self.row is not None and RefreshToken.objects.filter(pk=self.row.pk).exists():
+            # The connection was lost on COMMIT, and the database had done it.
+            return
+        self._attempted = True
         with transaction.atomic(using=router.db_for_write(Session)):
             if self._voucher is not None:
                 self._voucher.spend()
-            ended = make_room(self.session, self.state.policy(), self._replace_others, self.now)
+            self.ended = make_room(self.session, self.state.policy(), self._replace_others, self.now)
             self.session.save(force_insert=True)
             if self.row is not None:
                 self.row.save(force_insert=True)
-        return ended
 
 
 def start(
