@@ -80,6 +80,45 @@ def code(response):
 # reauthenticate/
 
 
+def test_who_lost_the_answer_gives_the_password_once_more(device):
+    before = device.tokens
+    assert give_password(device).status_code == 200
+    lost, device.tokens = device.tokens, before
+    assert give_password(device).status_code == 200
+    assert device.tokens["session_id"] == before["session_id"]
+    assert device.call().status_code == 200
+    assert device.refresh().status_code == 200
+    assert Device(device.user).refresh(lost["refresh_token"]).status_code == 400
+    assert Session.objects.get().ended_at is None
+
+
+@pytest.mark.parametrize("use", ["call", "refresh"])
+def test_attack_a_token_from_before_a_reauthentication_opens_nothing_once_its_answer_was_used(device, use):
+    before = device.tokens
+    assert give_password(device).status_code == 200
+    assert getattr(device, use)().status_code == 200
+    device.tokens = before
+    assert code(give_password(device)) == (401, "EXPIRED_TOKEN", False)
+
+
+def test_attack_a_token_from_two_reauthentications_ago_opens_nothing(device):
+    before = device.tokens
+    for _ in range(2):
+        assert give_password(device).status_code == 200
+    device.tokens = before
+    assert code(give_password(device)) == (401, "EXPIRED_TOKEN", False)
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+def test_attack_a_lost_answer_is_given_to_nobody_without_the_password(device, password):
+    before = device.tokens
+    assert give_password(device).status_code == 200
+    device.tokens = before
+    assert give_password(device, password).status_code in (400, 401)
+    assert device.call().status_code == 401
+    assert Session.objects.get().generation == 1
+
+
 def test_the_password_gives_a_new_auth_time_and_the_next_generation_at_once(clock, device):
     before = claims(device)
     clock.shift(2 * MINUTE)
@@ -113,6 +152,8 @@ def test_tokens_of_earlier_generations_stop_without_grace_and_end_nothing(device
     last = dict(device.tokens)
     assert give_password(device).status_code == 200
     new = dict(device.tokens)
+    # Its answer was received. Until then the password may be given once more.
+    assert device.call().status_code == 200
     for stale in (first, last):
         response = device.post("token", {"grant_type": "refresh_token", "refresh_token": stale["refresh_token"]})
         assert code(response) == (400, "INVALID_TOKEN", True)

@@ -86,7 +86,7 @@ def reauthenticate(
     if opaque.looks_like_refresh_token(token):
         found, _standing = sessions.resolve(opaque.parse(token), now, request=request)
     else:
-        found, claims = sessions.session_of(token, now, idle_tenant=True, check_expiry=False)
+        found, claims = sessions.session_of(token, now, to_reauthenticate=True)
         tenant, audience = tenant or claims.get("tenantId"), claims["aud"]
     user = found.user
     if verify_password(request, user.get_username(), password).pk != user.pk:

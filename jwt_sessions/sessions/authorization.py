@@ -128,8 +128,7 @@ def session_of(
     now: datetime,
     *,
     tenant: str | None = None,
-    idle_tenant: bool = False,
-    check_expiry: bool = True,
+    to_reauthenticate: bool = False,
     check_soft_expiry: bool = True,
 ) -> tuple[SessionState, dict[str, Any]]:
     """
@@ -141,19 +140,19 @@ def session_of(
         token: The access token as presented.
         now: The moment to judge it at.
         tenant: Read the session's idle clock for this tenant instead of the token's.
-        idle_tenant: Accept a token whose tenant has gone idle, to give the password for it again.
-        check_expiry: ``False`` accepts a token that has expired, to give the password for its session again.
+        to_reauthenticate: Accept a token that has expired, whose tenant has gone idle, or from just before a
+            re-authentication whose answer was lost, to give the password again.
         check_soft_expiry: ``False`` accepts a token past its ``softexp``, to renew it.
 
     Raises:
         InvalidToken: As :func:`authorize`; and the token of a credential has no session.
         ExpiredToken, SessionEnded, TenantIdle: As :func:`authorize`.
     """
-    claims = access.decode(token, now, check_expiry=check_expiry, check_soft_expiry=check_soft_expiry)
+    claims = access.decode(token, now, check_expiry=not to_reauthenticate, check_soft_expiry=check_soft_expiry)
     if claims["type"] != "user":
         raise InvalidToken
     own = claims.get("tenantId")
-    found = _judged(claims, now, own, idle_tenant=idle_tenant)
+    found = _judged(claims, now, own, to_reauthenticate=to_reauthenticate)
     if tenant not in (None, own):
         found = _judged(claims, now, tenant, idle_tenant=True)
     return found, claims
@@ -166,12 +165,13 @@ def _judged(
     *,
     request: HttpRequest | None = None,
     idle_tenant: bool = False,
+    to_reauthenticate: bool = False,
 ) -> SessionState:
     """The session of a token, read with the clock of a tenant and found living."""
     found = find(UUID(claims["sid"]), tenant=tenant)
     if found is None:
         raise InvalidToken
-    error = found.refusal(claims, now, idle_tenant=idle_tenant)
+    error = found.refusal(claims, now, idle_tenant=idle_tenant, to_reauthenticate=to_reauthenticate)
     if isinstance(error, SessionEnded):
         note_end(found.session, error.reason, now, request)
     if error is not None:

@@ -114,7 +114,7 @@ class SessionState:
         return idle is not None and idle.at <= now
 
     def refusal(
-        self, claims: Mapping[str, Any], now: datetime, *, idle_tenant: bool = False
+        self, claims: Mapping[str, Any], now: datetime, *, idle_tenant: bool = False, to_reauthenticate: bool = False
     ) -> JWTSessionsError | None:
         """
         Why a genuine access token of this session is refused at ``now``, or ``None`` while it is good.
@@ -123,6 +123,8 @@ class SessionState:
             claims: The claims of the token. The state was read with the clock of the tenant that they name.
             now: The moment to judge it at.
             idle_tenant: Accept a token whose tenant has gone idle.
+            to_reauthenticate: Accept that too, and a token from just before a re-authentication whose answer nobody
+                has used: it was lost, and the client gives the password once more.
         """
         session = self.session
         if str(session.user.pk) != claims["sub"] or claims["gen"] > session.generation:
@@ -130,10 +132,13 @@ class SessionState:
         ended = self.ended(now)
         if ended is not None:
             return ended
-        if claims["gen"] < session.oldest_generation:
+        answer_is_lost = session.generation == session.oldest_generation and session.first_used_at is None
+        if claims["gen"] < session.oldest_generation - (1 if to_reauthenticate and answer_is_lost else 0):
             # The password was given again since; who did that holds a newer token.
             return ExpiredToken()
-        return TenantIdle() if not idle_tenant and self.tenant_is_idle(claims.get("tenantId"), now) else None
+        if idle_tenant or to_reauthenticate:
+            return None
+        return TenantIdle() if self.tenant_is_idle(claims.get("tenantId"), now) else None
 
 
 def find(
