@@ -3,13 +3,15 @@
 #   make test      the quick tests: all on SQLite, and on PostgreSQL and MariaDB, with Redis, where they answer, those
 #                  whose result the server decides; with JavaScript clients where there is node
 #   make test-all  everything on all of them, with all rounds, and with a floor for what is covered
+#   make faults    what is left when a process, a database, a disk or Redis fails in the middle of something, as a table;
+#                  starts and kills servers of its own, from the programs of PostgreSQL, MariaDB and Redis
 #   make lint      ruff and mypy
 #   make tox       the tests on every supported pair of Python and Django (TOX_ARGS: arguments for tox)
 #   make fuzz      hostile inputs for every parser and endpoint (FUZZ_ARGS: arguments for tests/fuzz)
 #   make simulation  months of honest clients and thieves, with a moved clock (SIMULATION_ARGS: for tests/simulation)
 #   make bench     measure against djangorestframework-simplejwt
 #   make clean     remove what the above made
-# TEST_ARGS passes arguments on to tests/run.py and pytest.
+# TEST_ARGS passes arguments on to tests/run.py, to tests/faults and to pytest.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -24,7 +26,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: demo test test-all fuzz simulation lint tox bench clean
+.PHONY: demo test test-all faults fuzz simulation lint tox bench clean
 
 demo: $(VENV)/.example
 	$(BIN)/python -m example_project.demo --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
@@ -34,6 +36,9 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test
 	$(BIN)/python tests/run.py --all $(TEST_ARGS)
+
+faults: $(VENV)/.test
+	$(BIN)/python -m tests.faults $(TEST_ARGS)
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)

@@ -16,7 +16,6 @@ from tests.clients import Device
 from tests.factories import UserFactory
 from tests.served import Served, serving, write_certificate
 
-
 # A suite of its own, with servers of its own: see tests/faults.
 collect_ignore = [] if "FAULTS_DATABASE" in os.environ else ["faults"]
 

@@ -7,6 +7,7 @@ Arguments go to pytest.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -42,6 +43,9 @@ def run(name: str, directory: Path, report: Path, arguments: list[str]) -> bool:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=DATABASES, help="run on this database only")
+    options, arguments = parser.parse_known_args()
     try:
         for server, programs in NEEDED.items():
             for name in programs:
@@ -54,9 +58,10 @@ def main() -> int:
         place.chmod(0o755)
         report = place / "report.jsonl"
         passed = {}
-        for name, kind in DATABASES.items():
+        for name in [options.only] if options.only else DATABASES:
+            kind = DATABASES[name]
             print(f"\nFaults on {kind.kind}", flush=True)
-            passed[kind.kind] = run(name, place / name, report, sys.argv[1:])
+            passed[kind.kind] = run(name, place / name, report, arguments)
         print(f"\n{table(report)}\n")
     for kind_name, good in passed.items():
         print(f"{kind_name}: {'passed' if good else 'FAILED'}")

@@ -13,7 +13,7 @@ from tests.factories import PASSWORD
 from tests.faults.steps import KILL_BEFORE, STEPS
 
 ANSWER_TIMEOUT = 60  # seconds
-ATTEMPTS = 40
+ATTEMPTS = 120
 PAUSE = 0.25  # seconds between attempts
 
 
@@ -62,6 +62,10 @@ class Client:
 
     def sign_in(self, kill_before: int = 0) -> requests.Response | None:
         return self.send("POST", "/auth/login/", kill_before, email=self.user.email, password=PASSWORD)
+
+    def sign_in_alone(self, kill_before: int = 0) -> requests.Response | None:
+        credentials = {"email": self.user.email, "password": PASSWORD}
+        return self.send("POST", "/auth/login/", kill_before, **credentials, replace_others=True)
 
     def refresh(self, kill_before: int = 0) -> requests.Response | None:
         token = self.tokens["refresh_token"]

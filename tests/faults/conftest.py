@@ -37,6 +37,7 @@ class Stand:
         self.directory = directory
         kind = DATABASES[os.environ["FAULTS_DATABASE"]]
         self.database: Database = kind(directory / "primary", int(connection.settings_dict["PORT"]))
+        self.databases = [self.database]
         self.redis = Redis(directory / "redis", free_port())
         self.to_database = Proxy(free_port(), self.database.port)
         self.to_redis = Proxy(free_port(), self.redis.port)
@@ -69,6 +70,7 @@ class Stand:
     def use(self, database: Database) -> None:
         """Go on with another database server, as after a failover."""
         self.database = database
+        self.databases.append(database)
         self.to_database.target = database.port
         connection.close()
         connection.settings_dict["PORT"] = str(database.port)
@@ -79,7 +81,8 @@ class Stand:
         if self.served is not None:
             self.served.kill()
             self.served.wait()
-        self.database.kill()
+        for database in self.databases:
+            database.kill()
         self.redis.kill()
 
     def client(self) -> Client:
@@ -106,8 +109,10 @@ def shared_stand(tmp_path_factory, django_db_blocker) -> Iterator[Stand]:
 
 
 @pytest.fixture
-def stand(shared_stand) -> Stand:
-    return shared_stand
+def stand(shared_stand) -> Iterator[Stand]:
+    yield shared_stand
+    # It may lead to a server that is gone.
+    connection.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -12,6 +13,8 @@ from typing import Literal
 from tests.faults.servers import HOST, PATIENCE
 
 Moment = Literal["before COMMIT", "after COMMIT"]
+# Neither SET AUTOCOMMIT nor READ COMMITTED.
+COMMIT = re.compile(rb"(?<![A-Z])COMMIT(?![A-Z])")
 MOMENTS: tuple[Moment, ...] = ("before COMMIT", "after COMMIT")
 
 
@@ -22,6 +25,7 @@ class Proxy:
     Attributes:
         target: The port that connections are forwarded to, from the next one on.
         delay: Seconds that each answer is held up.
+        is_closed: Whether connections are cut as soon as they are used, and no new ones are let through.
         cuts: How often :meth:`strike` has struck.
     """
 
@@ -29,6 +33,7 @@ class Proxy:
         self.port = port
         self.target = target
         self.delay = 0.0
+        self.is_closed = False
         self.cuts = 0
         self._strike: tuple[Moment, Callable[[], object]] | None = None
         self._listener = socket.create_server((HOST, port), backlog=64)
@@ -82,8 +87,8 @@ class _Connection:
         back.join()
 
     def _requests(self) -> None:
-        while data := self.client.recv(65536):
-            strike = self.proxy.take_strike() if b"COMMIT" in data else None
+        while (data := self.client.recv(65536)) and not self.proxy.is_closed:
+            strike = self.proxy.take_strike() if COMMIT.search(data) else None
             if strike is None:
                 self.server.sendall(data)
                 continue

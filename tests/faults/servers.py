@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,12 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
             error = failure
         time.sleep(0.05)
     raise AssertionError(f"{what} took longer than {PATIENCE} s: {error}")
+
+
+def run(command: list[str], **options: Any) -> None:
+    """Run a program to its end; what it said is part of the error."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **options)
+    assert done.returncode == 0, f"{command[0]}: {done.stderr or done.stdout}"
 
 
 def die_with_parent() -> None:
@@ -126,6 +132,8 @@ class Database(Server):
     kind: str
     engine: str
     user: str
+    # How to connect without the database.
+    whole: Mapping[str, Any]
 
     @abstractmethod
     def create(self) -> None:
@@ -144,8 +152,8 @@ class Database(Server):
         """Make the standby the primary, once the one that it followed is dead."""
 
     def ask(self, *statements: str) -> list[Any]:
-        """Execute statements; the rows of the last."""
-        with self.connect() as connection, connection.cursor() as cursor:
+        """Execute statements that concern the server as a whole; the rows of the last."""
+        with self.connect(**self.whole) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
             return list(cursor.fetchall()) if cursor.description else []
@@ -162,6 +170,7 @@ class PostgreSQL(Database):
     kind = "PostgreSQL"
     engine = "postgres"
     user = "postgres"
+    whole = {"dbname": "postgres"}
 
     def as_user(self) -> dict[str, Any]:
         # It refuses to run as root.
@@ -169,15 +178,21 @@ class PostgreSQL(Database):
 
     def command(self) -> list[str]:
         # Processes are killed here, never the machine, so what was written need not be forced out to the disk.
-        settings = ("fsync=off", "max_wal_size=16MB", "min_wal_size=2MB", "wal_sender_timeout=5s", "log_checkpoints=off")
+        settings = (
+            "fsync=off",
+            "max_wal_size=16MB",
+            "min_wal_size=2MB",
+            "wal_keep_size=64MB",
+            "wal_sender_timeout=5s",
+            "log_checkpoints=off",
+        )
         options = [part for setting in settings for part in ("-c", setting)]
         data = str(self.directory / "data")
         place = ["-D", data, "-p", str(self.port), "-h", HOST, "-k", str(self.directory)]
         return [program("postgres", self.kind), *place, *options]
 
     def run(self, name: str, *arguments: str) -> None:
-        command = [program(name, self.kind), *arguments]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.directory, timeout=PATIENCE, **self.as_user())
+        run([program(name, self.kind), *arguments], cwd=self.directory, **self.as_user())
 
     def prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -194,13 +209,6 @@ class PostgreSQL(Database):
     def connect(self, **more: Any) -> Any:
         options = {"dbname": NAME, "autocommit": True, "connect_timeout": 3, **more}
         return psycopg.connect(host=HOST, port=self.port, user=self.user, **options)
-
-    def ask(self, *statements: str) -> list[Any]:
-        database = "postgres" if any(each.startswith(("SELECT 1", "CREATE DATABASE")) for each in statements) else NAME
-        with self.connect(dbname=database) as connection:
-            for statement in statements:
-                cursor = connection.execute(statement)
-            return list(cursor.fetchall()) if cursor.description else []
 
     def standby(self, directory: Path) -> Database:
         other = PostgreSQL(directory, free_port())
@@ -226,6 +234,7 @@ class MariaDB(Database):
     kind = "MariaDB"
     engine = "mysql"
     user = NAME
+    whole = {"database": None}
     replicates = True
 
     def command(self) -> list[str]:
@@ -240,7 +249,7 @@ class MariaDB(Database):
         options = [f"--{name}={value}" for name, value in names.items()]
         return [program("mariadbd", self.kind), "--no-defaults", *options]
 
-    def create(self) -> None:
+    def initialise(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "init.sql").write_text(
             f"SET sql_log_bin = 0;\nCREATE USER IF NOT EXISTS {self.user}@'{HOST}';\n"
@@ -249,22 +258,20 @@ class MariaDB(Database):
         install = program("mariadb-install-db", self.kind)
         data = (f"--datadir={self.directory / 'data'}", f"--user={getpass.getuser()}")
         options = ("--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=4M")
-        subprocess.run([install, "--no-defaults", *data, *options], check=True, capture_output=True, timeout=PATIENCE)
+        run([install, "--no-defaults", *data, *options])
         self.start()
+
+    def create(self) -> None:
+        self.initialise()
+        self.ask(f"CREATE DATABASE {NAME}")
 
     def connect(self, **more: Any) -> Any:
         options = {"database": NAME, "autocommit": True, "connect_timeout": 3, "read_timeout": PATIENCE, **more}
         return pymysql.connect(host=HOST, port=self.port, user=self.user, **options)
 
-    def ask(self, *statements: str) -> list[Any]:
-        with self.connect(database=None) as connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-            return list(cursor.fetchall())
-
     def standby(self, directory: Path) -> Database:
         other = MariaDB(directory, free_port())
-        other.create()
+        other.initialise()
         # It reads the log of the other from the beginning. A commit is answered once its log has arrived there.
         self.ask("SET GLOBAL rpl_semi_sync_master_timeout = 60000", "SET GLOBAL rpl_semi_sync_master_enabled = 1")
         other.ask(

@@ -1,5 +1,7 @@
 """The example project as this suite serves it: with a cache in Redis, and a count of its steps."""
 
+from datetime import timedelta
+
 from example_project.settings import *  # noqa: F403
 from example_project.settings import CACHES, DATABASES, INSTALLED_APPS, JWT_SESSIONS, MIDDLEWARE
 
@@ -13,7 +15,12 @@ DATABASES["default"]["CONN_MAX_AGE"] = 600
 CACHES["default"]["OPTIONS"] = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 
 # Each killed sign-in counts as a failed one. This suite kills more of them than an honest user has in a minute.
-JWT_SESSIONS = {**JWT_SESSIONS, "SESSION_CHECK": "cache", "LOGIN_THROTTLE": "10000/min"}
+JWT_SESSIONS = {
+    **JWT_SESSIONS,
+    "SESSION_CHECK": "cache",
+    "ACTIVITY_RESOLUTION": timedelta(seconds=2),
+    "LOGIN_THROTTLE": "10000/min",
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 LOGGING = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import requests
 from django.utils import timezone
 
 from jwt_sessions.models import RefreshToken, RevokedSession, Session
