@@ -45,7 +45,8 @@ def small_disk(stand: Stand, report) -> Iterator[Path]:
         report("disk of the database full", after=f"not possible here: {mounted.stderr.strip()}")
         pytest.skip(f"not possible here: {mounted.stderr.strip()}")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    # Lazily: processes of a server that was killed may take a moment to go.
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def fill(place: Path, database: Database) -> Path:
