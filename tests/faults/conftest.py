@@ -120,7 +120,7 @@ def report(stand):
     """Add a row to the table that is printed at the end; called when all that the row says has been found to hold."""
 
     def add(fault: str, *clients: Client, after: str) -> None:
-        row = Row.of(fault, stand.database.kind, clients, after)
+        row = Row.of(fault.replace("_", " "), stand.database.kind, clients, after)
         with Path(os.environ["FAULTS_REPORT"]).open("a") as lines:
             lines.write(json.dumps(asdict(row)) + "\n")
 

@@ -66,7 +66,11 @@ def run(command: list[str], **options: Any) -> None:
 
 
 def die_with_parent() -> None:
-    """Called in a child: it does not outlive this process, however that ends (Linux only)."""
+    """
+    Called in a child: it does not outlive the thread that started it, and so not this process, however that ends.
+
+    Linux only. Servers are therefore started by the main thread.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -92,6 +96,17 @@ class Server(ABC):
         return {}
 
     def start(self) -> None:
+        self._launch()
+        wait_until(self._answers, f"the start of {self.command()[0]} (log: {self.directory / 'log'})")
+
+    def _answers(self) -> object:
+        if self.process is not None and self.process.poll() is not None:
+            # Processes of the one that was killed were still there, and it refused.
+            time.sleep(0.5)
+            self._launch()
+        return self.ping()
+
+    def _launch(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -103,7 +118,6 @@ class Server(ABC):
                 preexec_fn=die_with_parent,
                 **self.as_user(),
             )
-        wait_until(self.ping, f"the start of {self.command()[0]} (log: {self.directory / 'log'})")
 
     def kill(self) -> None:
         """As a crash: nothing is written, nobody is told."""
