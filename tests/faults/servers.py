@@ -125,6 +125,8 @@ class Server(ABC):
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+            with socket.socket() as probe:
+                assert probe.connect_ex((HOST, self.port)), "the server that was killed still answers"
 
     def freeze(self) -> None:
         """It accepts, and never answers."""
