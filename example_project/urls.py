@@ -1,4 +1,4 @@
-"""URLs of the example project: a start page, the admin, this package's endpoints, a protected API, its schema."""
+"""URLs of the example project: a start page, the admin, this package's endpoints and page, an API, its schema."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -12,4 +12,5 @@ urlpatterns = [
     path("api/", include("example_project.notes.urls")),
     path("api/schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("auth/", include("jwt_sessions.urls")),
+    path("devices/", include("jwt_sessions.devices.urls")),
 ]

@@ -1,17 +1,21 @@
-"""What this package notices when a user is saved, or a session deleted."""
+"""What this package notices when a user is saved or logs in, or a session is deleted."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import get_hasher, identify_hasher
+from django.contrib.auth.signals import user_logged_in
 from django.db import models
 from django.db.models.signals import post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
+from django.http import HttpRequest
 from django.utils import timezone
 
 from jwt_sessions import cache_tags, conf
+from jwt_sessions.devices.recent_login import note_login
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import Credential, RevokedSession, Session, SessionPolicy, TenantActivity, TokenVersion
 from jwt_sessions.sessions import end_all
@@ -110,6 +114,12 @@ def note_deleted_session(instance: Session, using: str, **kwargs: Any) -> None:
     """Keep the id of a session that is deleted, by itself or with its user, while it has valid access tokens."""
     if instance.ended_at is None:
         RevokedSession.objects.using(using).note([instance.pk], timezone.now())
+
+
+@receiver(user_logged_in, dispatch_uid="jwt_sessions.note_login")
+def note_login_of_django(request: HttpRequest | None, user: AbstractBaseUser, **kwargs: Any) -> None:
+    """Remember when Django logged a user in, for ``DEVICES_RECENT_LOGIN``."""
+    note_login(request, user)
 
 
 def _is_outdated(encoded: str) -> bool:

@@ -25,7 +25,7 @@ FLOORS = {
     "ways in": ("login", "credentials"),
     "http": ("http", "responses"),
     "authentication": ("authentication",),
-    "views": ("permissions", "middleware", "api", "templatetags"),
+    "views": ("permissions", "middleware", "api", "devices", "templatetags"),
     "urls": ("urls", "well_known"),
     "description": ("openapi",),
     "consoles": ("admin", "management"),

@@ -99,6 +99,8 @@ WRONG = {
         "E026",
         [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing", "jwt_sessions.conf.ALGORITHMS"],
     ),
+    "DEVICE_PLACE": ("E052", [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing"]),
+    "DEVICES_RECENT_LOGIN": ("E053", NOT_LIFETIME),
     "TRUSTED_ISSUERS": (
         "E036",
         [None, [], "https://a.example", {"": {}}, {1: {}}, {"a": None}, {"a": {}}, {"a": {"jwks": "http://a.example"}}],

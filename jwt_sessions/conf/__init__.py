@@ -108,6 +108,8 @@ class Settings:
     PASSWORD_GRANT: bool = _setting(True, values.boolean, "E049")
     CREDENTIAL_RECENT_LOGIN: timedelta | None = _setting(timedelta(hours=1), values.lifetime_or_none, "E050")
     MAX_PERSONAL_CREDENTIALS: int | None = _setting(None, values.number_or_none, "E051")
+    DEVICE_PLACE: Callable[[str], str] | None = _setting(None, values.dotted_callable, "E052")
+    DEVICES_RECENT_LOGIN: timedelta | None = _setting(None, values.lifetime_or_none, "E053")
     EXCHANGE_SIMPLEJWT_TOKENS: bool = _setting(False, values.boolean, "E037")
 
     @property

@@ -15,7 +15,7 @@ from jwt_sessions.sessions.issuance import Step, issuable_audience, issue, until
 from jwt_sessions.sessions.memberships import accepted_tenants, remembered_members
 from jwt_sessions.sessions.preview import sessions_ended_by
 from jwt_sessions.sessions.reauthentication import reauthenticated
-from jwt_sessions.sessions.renewal import refresh, renew, resolve
+from jwt_sessions.sessions.renewal import look_up, refresh, renew, resolve
 from jwt_sessions.sessions.retention import BATCH_SIZE, MAX_BATCH_SIZE, Purged, purge
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "issuable_audience",
     "issue",
     "live_sessions",
+    "look_up",
     "purge",
     "raise_version",
     "reauthenticated",

@@ -150,6 +150,27 @@ def resolve(
 
 
 @sensitive_variables()
+def look_up(refresh_token: str, now: datetime) -> SessionState | None:
+    """
+    The living session of a refresh token that is honoured at ``now``, or ``None``. One query.
+
+    Nothing is written: the token does not rotate, no activity is noted, and a reused one ends no session.
+
+    Args:
+        refresh_token: The token as it was presented.
+        now: The moment to judge it at.
+    """
+    try:
+        presented = opaque.parse(refresh_token)
+    except InvalidToken:
+        return None
+    found = find(presented.session_id, with_token=True)
+    if found is None or found.verdict(now) is not None:
+        return None
+    return None if isinstance(standing(presented, found.session, found.token, now), Refused) else found
+
+
+@sensitive_variables()
 def renew(access_token: str, *, request: HttpRequest, tenant: str | None = None, background: bool = False) -> TokenPair:
     """
     Exchange an access token, while it is valid, for a fresh one of the same session and generation.
