@@ -1,9 +1,9 @@
 """
 The main job of jwt_sessions, shown over HTTP against a served application. Run it with ``make demo``.
 
-It makes a fresh database with two users, serves the example project in a child process, and prints what two
-devices ask and are answered. Each step checks what it claims; the first that does not hold ends the demo with
-exit code 1. Then it serves the same database, to try things by hand.
+It makes a fresh database with two users and two tenants, serves the example project in a child process, and prints
+what two devices ask and are answered. Each step checks what it claims; the first that does not hold ends the demo
+with exit code 1. Then it serves the same database, to try things by hand.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import requests
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.utils import timezone
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR_DIR = ROOT / "example_project" / "var"
@@ -36,6 +37,11 @@ ANSWER_TIMEOUT = 30  # seconds
 
 ADMIN = ("admin@example.com", "demo-admin-password")
 USER = ("ada@example.com", "demo-user-password")
+# What she has noted down as a member of each tenant.
+TENANTS = {
+    ("acme", "Acme"): ["Call the printer about the labels", "Send the offer to Umbrella", "Book the room for Thursday"],
+    ("globex", "Globex"): ["Renew the certificate", "Ask Hank for the floor plan"],
+}
 
 DESKTOP_CHROME = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
@@ -181,14 +187,19 @@ def free_port(wanted: int) -> int:
 
 
 def prepare_database() -> None:
-    """Migrate a fresh database and make a superuser and a user in it."""
+    """Migrate a fresh database and make a superuser in it, and a user who is a member of two tenants."""
     for path in VAR_DIR.glob(f"{DATABASE.name}*"):
         path.unlink()
     django.setup()
     call_command("migrate", verbosity=0)
     users = get_user_model().objects
     users.create_superuser(*ADMIN)
-    users.create_user(*USER, name="Ada")
+    ada = users.create_user(*USER, name="Ada")
+    for (key, name), notes in TENANTS.items():
+        tenant = apps.get_model("accounts", "Tenant").objects.create(id=key, name=name)
+        ada.memberships.create(tenant=tenant, accepted_at=timezone.now())
+        for title in notes:
+            ada.notes.create(tenant=tenant, title=title)
 
 
 def tell(origin: str) -> None:
@@ -293,6 +304,9 @@ def main() -> int:
         DEBUG="on",
         HTTPS="off",
         SECRET_KEY=secrets.token_urlsafe(50),
+        # Short, so that the page shows tokens being refreshed and a session going idle.
+        ACCESS_TOKEN_LIFETIME="60",  # noqa: S106
+        IDLE_TIMEOUT="300",
     )
     prepare_database()
     port = free_port(options.port)

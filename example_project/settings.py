@@ -37,6 +37,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "example_project.headers.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -114,6 +115,8 @@ SPECTACULAR_SETTINGS = {
 
 JWT_SESSIONS = {
     "ISSUER": env.str("ISSUER", default="jwt-sessions"),
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=env.int("ACCESS_TOKEN_LIFETIME", default=300)),
+    "IDLE_TIMEOUT": timedelta(seconds=seconds) if (seconds := env.int("IDLE_TIMEOUT", default=0)) else None,
     "REUSE_GRACE_PERIOD": timedelta(seconds=env.int("REUSE_GRACE_PERIOD", default=30)),
     "SIGNING_KEYS": env.list("JWT_SIGNING_KEYS", default=[]),
     "TENANTS": "example_project.accounts.models.accepted_tenants",
@@ -128,6 +131,9 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
+if DEBUG and not HTTPS:
+    # Chromium and Firefox take Secure cookies from http://localhost and 127.0.0.1, Safari does not.
+    JWT_SESSIONS["COOKIE"] = {"SECURE": False}
 
 # Language, time, files, logs
 

@@ -1,12 +1,13 @@
-"""URLs of the example project: a start page, the admin, this package's endpoints and page, an API, its schema."""
+"""URLs of the example project: the demo page, the devices page, the admin, this package's endpoints, an API."""
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import TemplateView
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from example_project.notes.views import StartView
+
 urlpatterns = [
-    path("", TemplateView.as_view(template_name="start.html"), name="start"),
+    path("", StartView.as_view(), name="start"),
     path("", include("jwt_sessions.well_known")),
     path("admin/", admin.site.urls),
     path("api/", include("example_project.notes.urls")),

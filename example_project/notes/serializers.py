@@ -2,7 +2,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from example_project.accounts.models import User
+from example_project.accounts.models import Tenant, User
 from example_project.notes.models import Note
 
 
@@ -16,6 +16,12 @@ class UserSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
         fields = ("id", "email", "name")
+
+
+class TenantSerializer(serializers.ModelSerializer[Tenant]):
+    class Meta:
+        model = Tenant
+        fields = ("id", "name")
 
 
 class NoteSerializer(serializers.ModelSerializer[Note]):
