@@ -2,10 +2,11 @@
 
 import django.core.validators
 import django.db.models.deletion
-import jwt_sessions.database.uuid7
-import jwt_sessions.models.session_policy
 from django.conf import settings
 from django.db import migrations, models
+
+import jwt_sessions.database.uuid7
+import jwt_sessions.models.session_policy
 
 
 class Migration(migrations.Migration):
