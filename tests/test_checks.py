@@ -145,6 +145,16 @@ def test_an_exchange_without_simplejwt_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("exchanges", "days", "warned"),
+    [(True, 30, ["W021"]), (True, 89, ["W021"]), (True, 90, []), (True, None, []), (False, 30, [])],
+)
+def test_an_exchange_that_logs_out_users_of_old_tokens_of_simplejwt_is_a_warning(settings, exchanges, days, warned):
+    settings.SIMPLE_JWT = {"REFRESH_TOKEN_LIFETIME": timedelta(days=90)}
+    lifetime = None if days is None else timedelta(days=days)
+    assert ids({"EXCHANGE_SIMPLEJWT_TOKENS": exchanges, "MAX_SESSION_LIFETIME": lifetime}) == warned
+
+
+@pytest.mark.parametrize(
     ("key", "hint"),
     [
         *(("ISUER", "ISSUER?"), ("issuer", "ISSUER?"), ("AUDIENCE", "AUDIENCES?"), ("IDLE-TIMEOUT", "IDLE_TIMEOUT?")),

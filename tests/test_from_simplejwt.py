@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "from-simplejwt.md").read_text()
 
 BEFORE = """
+from datetime import timedelta
+
 SECRET_KEY = "a stranger's own key, of fifty characters or more, 0123456789"
 ALLOWED_HOSTS = ["testserver"]
 ROOT_URLCONF = "urls"
@@ -30,7 +32,7 @@ INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "rest_fr
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "default.sqlite3"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"]}
-SIMPLE_JWT = {}
+SIMPLE_JWT = {"REFRESH_TOKEN_LIFETIME": timedelta(days=90)}
 """
 AFTER = """
 INSTALLED_APPS += ["jwt_sessions"]
@@ -38,7 +40,7 @@ REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": ["jwt_sessions.authenticatio
 """
 BLACKLIST = """
 INSTALLED_APPS += ["rest_framework_simplejwt.token_blacklist"]
-SIMPLE_JWT = {"ROTATE_REFRESH_TOKENS": True, "BLACKLIST_AFTER_ROTATION": True}
+SIMPLE_JWT |= {"ROTATE_REFRESH_TOKENS": True, "BLACKLIST_AFTER_ROTATION": True}
 """
 
 URLS = """
@@ -70,6 +72,8 @@ warnings.simplefilter("error")
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 import django
 django.setup()
+from datetime import UTC, datetime, timedelta
+import time_machine
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in
 from django.core.management import call_command
@@ -115,6 +119,9 @@ for name in NAMES:
     User.objects.create_user(name, password="a stranger's password")
     old[name] = post("/api/token/", {"username": name, "password": "a stranger's password"})
     assert who(old[name]["access"]) == {"name": name}
+User.objects.create_user("dan", password="a stranger's password")
+with time_machine.travel(datetime.now(UTC) - timedelta(days=89)):
+    old["dan"] = post("/api/token/", {"username": "dan", "password": "a stranger's password"})
 Path("old.json").write_text(json.dumps(old))
 """
 
@@ -131,6 +138,8 @@ for name in NAMES:
     assert exchange(old[name]["refresh"], 400)["code"] == "INVALID_TOKEN"
     post("/api/token/refresh/", {"refresh": old[name]["refresh"]}, 401 if blacklists else 200)
 assert len({each["session_id"] for each in new.values()}) == len(NAMES)
+# Nobody is logged out, whoever signed in long ago.
+assert who(exchange(old["dan"]["refresh"])["access_token"]) == {"name": "dan"}
 # Each refuses the other's in its own words, and what is nobody's.
 assert who(old["ann"]["access"][:-3] + "AAA", 401)["code"] == "token_not_valid"
 assert who(new["ann"]["access_token"][:-3] + "AAA", 401)["code"] == "INVALID_TOKEN"
@@ -138,7 +147,18 @@ assert who("garbage", 401)["code"] == "INVALID_TOKEN"
 Path("new.json").write_text(json.dumps(new))
 """
 
-# The last old token has expired.
+# The last old token has expired, and the commands of the page remove what simplejwt has kept.
+LAST_DAY = """
+from django.db import connection
+
+tables = lambda: [name for name in connection.introspection.table_names() if name.startswith("token_blacklist")]
+assert len(tables()) == 2
+with time_machine.travel(datetime.now(UTC) + timedelta(days=91)):
+    for command in json.loads(sys.argv[1]):
+        call_command(*command, verbosity=0)
+assert tables() == []
+"""
+
 NEW_DAYS = """
 assert not any(name.startswith("rest_framework_simplejwt") for name in sys.modules)
 new = json.loads(Path("new.json").read_text())
@@ -150,10 +170,14 @@ call_command("purge_expired_tokens", stdout=io.StringIO(), stderr=io.StringIO())
 """
 
 
-def blocks(section: str) -> list[str]:
-    """The Python of a section of the page, by the number of its heading."""
-    text = re.search(rf"^## {section}\. .*?(?=^## )", PAGE, re.MULTILINE | re.DOTALL)[0]
-    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def section(number: str) -> str:
+    """A section of the page, by the number of its heading."""
+    return str(re.search(rf"^## {number}\. .*?(?=^## )", PAGE, re.MULTILINE | re.DOTALL)[0])
+
+
+def blocks(number: str) -> list[str]:
+    """The Python of a section."""
+    return re.findall(r"^```python\n(.*?)^```", section(number), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("blacklist", [False, True])
@@ -171,6 +195,10 @@ def test_each_user_moves_without_a_login(tmp_path, blacklist):
     settings.write_text(settings.read_text() + install + use_it)
     urls.write_text(URLS + installed_urls)
     run(tmp_path, MOVE, json.dumps(blacklist))
+    if blacklist:
+        commands = [line.split()[2:] for line in re.findall(r"python manage\.py .*", section("4"))]
+        assert ["migrate", "token_blacklist", "zero"] in commands
+        run(tmp_path, LAST_DAY, json.dumps(commands))
 
     settings.write_text(BEFORE.partition("REST_FRAMEWORK")[0] + AFTER)
     old_lines = [line for line in URLS.splitlines() if "Token" in line]

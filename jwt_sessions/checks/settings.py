@@ -8,7 +8,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from jwt_sessions import conf
@@ -18,6 +18,7 @@ from jwt_sessions.tokens.jwks import inline_key_set
 from jwt_sessions.tokens.keys import ring
 
 SIMPLEJWT = "rest_framework_simplejwt.tokens"
+SIMPLEJWT_SETTINGS = "rest_framework_simplejwt.settings"
 
 
 @register(Tags.security)
@@ -47,6 +48,8 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 id="jwt_sessions.E047",
             )
         )
+    elif settings is not None and settings.EXCHANGE_SIMPLEJWT_TOKENS:
+        messages += _exchanges_that_log_out(settings)
     if settings is not None and not problems:
         try:
             ring()
@@ -56,6 +59,23 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     if settings is not None:
         messages += _unusable_inline_keys(settings.TRUSTED_ISSUERS.values())
     return messages
+
+
+def _exchanges_that_log_out(settings: conf.Settings) -> list[CheckMessage]:
+    """A session counts from the sign-in, so it is over at once for a token that is older than a session may be."""
+    lifetime = import_module(SIMPLEJWT_SETTINGS).api_settings.REFRESH_TOKEN_LIFETIME
+    longest = settings.MAX_SESSION_LIFETIME
+    if longest is None or lifetime <= longest:
+        return []
+    return [
+        Warning(
+            "JWT_SESSIONS: MAX_SESSION_LIFETIME is shorter than the REFRESH_TOKEN_LIFETIME of SIMPLE_JWT. Users whose "
+            "token of simplejwt is older are logged out by the exchange.",
+            hint=f"Make MAX_SESSION_LIFETIME {lifetime} or longer until simplejwt is taken out.",
+            obj="MAX_SESSION_LIFETIME",
+            id="jwt_sessions.W021",
+        )
+    ]
 
 
 def _unusable_inline_keys(issuers: Iterable[TrustedIssuer]) -> list[CheckMessage]:
