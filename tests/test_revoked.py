@@ -7,13 +7,13 @@ from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 
 from example_project.accounts.models import User
 from jwt_sessions import sessions
 from jwt_sessions.exceptions import ExpiredToken
-from jwt_sessions.models import RevokedSession, Session
+from jwt_sessions.models import RevokedSession, Session, SessionPolicy
 from jwt_sessions.sessions import purge
 from jwt_sessions.tokens import access
 from tests.clients import Device
@@ -175,6 +175,77 @@ def test_a_purge_keeps_an_id_while_it_matters_and_then_drops_it(clock, device, g
     assert RevokedSession.objects.count() == 1
     list(purge())
     assert not RevokedSession.objects.exists()
+
+
+# A policy that is tightened ends sessions whose tokens know nothing of it. The purge is the first to see that.
+
+
+def exchanged(device, clock):
+    """A device that has just refreshed."""
+    device.refresh()
+
+
+def replayed(device, clock):
+    """A device that lost the answer to its refresh, and has just asked again, in the background."""
+    first = device.tokens["refresh_token"]
+    device.refresh()
+    clock.shift(timedelta(hours=2))
+    device.refresh(first, background=True)
+
+
+def honoured(device, clock):
+    """One whose other tab has asked again as late as may be."""
+    first = device.tokens["refresh_token"]
+    device.refresh()
+    device.call(**{"X-Session-Background": "1"})
+    clock.shift(timedelta(seconds=29))
+    device.refresh(first, background=True)
+
+
+def not_rotated(device, clock):
+    """One whose refresh token stays the same."""
+    clock.shift(timedelta(hours=2))
+    with override_settings(JWT_SESSIONS={"ROTATE_REFRESH_TOKENS": False}):
+        device.refresh(background=True)
+
+
+def renewed(device, clock):
+    """One that renews its access token again and again, in the background."""
+    device.refresh()
+    with override_settings(JWT_SESSIONS={"ALLOW_RENEWAL": True}):
+        for _ in range(30):
+            clock.shift(timedelta(minutes=4))
+            renewal = device.post("renew", **device.bearer, **{"X-Session-Background": "1"})
+            assert renewal.status_code == 200, renewal.content
+            device.tokens |= renewal.json()
+
+
+@pytest.mark.parametrize("limit", ["idle_timeout", "max_lifetime"])
+@pytest.mark.parametrize("issued", [exchanged, replayed, honoured, not_rotated, renewed])
+def test_attack_a_purge_does_not_hide_that_a_tightened_policy_ended_a_session(
+    clock, device, gateway, jwt_settings, issued, limit
+):
+    clock.shift(timedelta(hours=1))
+    issued(device, clock)
+    jwt_settings(ALLOW_RENEWAL=issued is renewed)
+    SessionPolicy.objects.create(audience="api", **{limit: timedelta(minutes=1)})
+    clock.shift(timedelta(minutes=5) - SECOND)
+    assert access.decode(device.tokens["access_token"], timezone.now())
+    list(purge(dry_run=True))
+    assert listed(gateway) == []
+    list(purge())
+    assert not Session.objects.exists()
+    assert listed(gateway) == [device.tokens["session_id"]]
+
+
+def test_a_purge_tells_nobody_of_sessions_whose_tokens_have_all_expired(clock, device, gateway, jwt_settings):
+    device.refresh()
+    device.call()
+    clock.shift(timedelta(minutes=30))
+    jwt_settings(IDLE_TIMEOUT=timedelta(minutes=30))
+    list(purge())
+    assert not Session.objects.exists()
+    assert listed(gateway) == []
 
 
 def test_a_purge_of_many_works_in_batches(clock, gateway):

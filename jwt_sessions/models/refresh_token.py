@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 from functools import cache
+from typing import Self
 from uuid import UUID
 
 from django.db import connections, models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from jwt_sessions import conf
 from jwt_sessions.database.primary import PrimaryQuerySet
 from jwt_sessions.database.statements import Slot, Statement, insert, slot, update
 from jwt_sessions.database.uuid7 import uuid7
@@ -34,6 +36,19 @@ class RefreshTokenQuerySet(PrimaryQuerySet["RefreshToken"]):
     def mark_used(self, session_id: UUID, generation: int, now: datetime) -> int:
         """Note that a generation was presented and not replaced."""
         return self.filter(session_id=session_id, generation=generation).update(last_used_at=now)
+
+    def issuing_since(self, moment: datetime) -> Self:
+        """
+        Those that may have been exchanged for an access token after ``moment``.
+
+        That a predecessor is answered once more leaves no trace: it may have been for as long as one was honoured.
+        """
+        settings = conf.current()
+        replayed = Q(session__first_used_at__gt=moment - settings.REUSE_GRACE_PERIOD) | Q(
+            session__first_used_at__isnull=True, created_at__gt=moment - settings.LOST_RESPONSE_WINDOW
+        )
+        is_current = Q(generation=F("session__generation"))
+        return self.filter(Q(created_at__gt=moment) | Q(last_used_at__gt=moment) | is_current & replayed)
 
     def revoke_of(self, session_ids: Collection[UUID], now: datetime) -> int:
         """Note that sessions ended, and with them their tokens. Nothing sealed is kept."""

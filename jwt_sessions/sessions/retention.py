@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from django.db import models, router
+from django.db import models, router, transaction
 from django.db.models import BooleanField, Case, Q, Value, When
 from django.utils import timezone
 
@@ -51,8 +52,10 @@ def purge(
     now = timezone.now()
     moment = now - older_than
     dead, purged = was_dead(moment, current_book()), Purged()
-    for seen, keys in _windows(Session, dead, batch_size):
+    for seen, keys, unended in _windows(Session, batch_size, dead, dead & Q(ended_at__isnull=True)):
         purged.seen += seen
+        if unended and not dry_run:
+            _note_ends(unended, now)
         if keys:
             purged.refresh_tokens += _delete(RefreshToken, Q(session_id__in=keys), dry_run)
             _delete(TenantActivity, Q(session_id__in=keys), dry_run)
@@ -60,7 +63,7 @@ def purge(
         yield purged
     # The tokens of dead sessions have been counted, and in a dry run they are still there.
     living = ~Q(session__in=_rows(Session).filter(dead)) if dry_run else Q()
-    for seen, keys in _windows(RefreshToken, was_out_of_play(moment) & living, batch_size):
+    for seen, keys in _windows(RefreshToken, batch_size, was_out_of_play(moment) & living):
         purged.seen += seen
         purged.refresh_tokens += _delete(RefreshToken, Q(pk__in=keys), dry_run) if keys else 0
         yield purged
@@ -76,13 +79,41 @@ def purge(
             yield purged
 
 
-def _windows(model: type[models.Model], condition: Q, size: int) -> Iterator[tuple[int, list[UUID]]]:
-    """Walk over a table by key: how many rows a window has, and the keys of those that fit the condition."""
-    fits = Case(When(condition, Value(True)), default=Value(False), output_field=BooleanField())
-    rows = _rows(model).order_by("pk").values_list("pk", fits)
+def _note_ends(session_ids: list[UUID], now: datetime) -> None:
+    """
+    Tell services that ask no database of sessions that are over by a deadline, and that nobody has asked since.
+
+    A token never outlives the deadlines at its issue, so this is about deadlines that came nearer: a policy was
+    tightened. Of most sessions the last token expired long ago.
+    """
+    last_issue = now - conf.current().longest_access_token_lifetime
+    tokens = RefreshToken.objects.filter(session_id__in=session_ids)
+    if not conf.current().ALLOW_RENEWAL:
+        # A renewal leaves no trace, so with it any of them may have a token still.
+        tokens = tokens.issuing_since(last_issue)
+    lasting = set(tokens.values_list("session_id", flat=True))
+
+    def note() -> None:
+        with transaction.atomic(using=router.db_for_write(Session)):
+            RevokedSession.objects.note(lasting, now)
+
+    if lasting:
+        insistently(note)
+
+
+def _windows(model: type[models.Model], size: int, *conditions: Q) -> Iterator[Any]:
+    """Walk over a table by key: how many rows a window has, and for each condition the keys of those that fit it."""
+    fits = [
+        Case(When(condition, Value(True)), default=Value(False), output_field=BooleanField())
+        for condition in conditions
+    ]
+    rows = _rows(model).order_by("pk").values_list("pk", *fits)
     window = list(rows[:size])
     while window:
-        yield len(window), [key for key, fitting in window if fitting]
+        yield (
+            len(window),
+            *([row[0] for row in window if row[number]] for number in range(1, 1 + len(conditions))),
+        )
         window = list(rows.filter(pk__gt=window[-1][0])[:size])
 
 
