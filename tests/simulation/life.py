@@ -23,6 +23,7 @@ LONGEST_REQUEST = 25.0  # seconds on the way
 LOST = 0.02
 MOST_TABS = 20
 LONGEST = 90 * DAY
+MOST_USES = 200  # by one thief
 # What a thief does with a copy: uses it once; goes on with what it gets, now and then or all the time; or comes back
 # to the store each time, for the token that was replaced last.
 THIEVES = ("once", "goes on", "polls", "one step behind")
@@ -97,6 +98,7 @@ class Simulation:
         self.leaves = min(LONGEST, source.expovariate(1 / (20 * DAY)))
         # The thief
         self.stolen: Pair | None = None
+        self.uses = 0
 
     def _tab(self) -> Tab:
         return Tab(self.server.first, 0.0, self._plan())
@@ -237,7 +239,8 @@ class Simulation:
         self.stolen = pair
         if source.random() < 0.8:
             self.at(self.now + source.uniform(0, 60), self.call_as_thief, pair)
-        if life.thief != "once":
+        self.uses += 1
+        if life.thief != "once" and self.uses < MOST_USES:
             pause = source.uniform(20, 40) if life.thief == "polls" else source.expovariate(1 / self.pace)
             self.at(self.now + pause, self.use)
         return None

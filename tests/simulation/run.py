@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from multiprocessing import get_context
 from typing import Any
 
 import time_machine
@@ -20,6 +21,19 @@ def in_memory(
     with settings_in_force(window):
         for number in numbers:
             yield number, live(f"{seed} {number}", lambda: Server(0), window=window.total_seconds(), **options)
+
+
+def _chunk(given: tuple[int, range, timedelta]) -> list[tuple[int, Life]]:
+    return list(in_memory(*given))
+
+
+def in_processes(seed: int, number: int, window: timedelta, processes: int) -> Iterator[tuple[int, Life]]:
+    """The lives from the first on, with the store in memory, in several processes."""
+    size = 100
+    chunks = [(seed, range(start, min(number, start + size)), window) for start in range(0, number, size)]
+    with get_context("fork").Pool(processes) as pool:
+        for lives in pool.imap(_chunk, chunks):
+            yield from lives
 
 
 def in_lock_step(seed: int, numbers: Iterable[int], window: timedelta = timedelta(days=1), **options: Any) -> int:

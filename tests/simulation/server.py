@@ -73,8 +73,10 @@ class Server:
         self._session = Session(id=uuid7(), created_at=now, last_active_at=now, refresh_expires_at=now + lifetime)
         token = opaque.make(self._session.pk, 0)
         self._row = RefreshToken(created_at=now, token_hash=token.digest)
-        self._policy = environment(conf.current())
         settings = conf.current()
+        self._policy = environment(settings)
+        # Nothing but a rotation moves them, as there is no idle timeout.
+        self._deadlines = deadlines(self._session, self._policy)
         self._rules = Rules(settings.REUSE_GRACE_PERIOD, settings.LOST_RESPONSE_WINDOW, sees_access_tokens=True)
         self.first = Pair(token, at + EXPIRES_IN)
         self.rotated_at = at
@@ -93,7 +95,7 @@ class Server:
         for which it had ended by itself.
         """
         now, session, token = moment(at), self._session, presented.refresh
-        passed = deadlines(session, self._policy).passed(now)
+        passed = self._deadlines.passed(now)
         if passed is not None:
             return passed.reason.value, None
         expected = self._rules.refresh(token.generation, now)
@@ -117,6 +119,7 @@ class Server:
         session.generation, session.first_used_at = successor.generation, None
         session.refresh_expires_at = None if lifetime is None else now + lifetime
         self._row.created_at, self._row.token_hash, self._row.content = now, successor.digest, token.seal(successor)
+        self._deadlines = deadlines(session, self._policy)
         return successor
 
     def _first_use(self, generation: int, now: datetime) -> None:
@@ -128,7 +131,7 @@ class Server:
         now = moment(at)
         if at >= pair.expires_at:
             return "expired"
-        passed = deadlines(self._session, self._policy).passed(now)
+        passed = self._deadlines.passed(now)
         if passed is not None:
             return passed.reason.value
         self._rules.access(pair.generation, now)
