@@ -35,9 +35,9 @@ WORKERS = 2
 # What they test is the same whatever the database: they run once, on SQLite.
 ANY_DATABASE = (
     *("test_architecture", "test_browser", "test_browser_module", "test_client_info", "test_clients"),
-    *("test_docs", "test_from_simplejwt", "test_script_tag"),
-    *("test_generate_signing_key", "test_javascript_clients", "test_keys", "test_openapi", "test_principal"),
-    *("test_rollover", "test_run", "test_signing_in", "test_stateless", "test_stranger", "test_verifiers"),
+    *("test_devices_browser", "test_docs", "test_from_simplejwt", "test_generate_signing_key"),
+    *("test_javascript_clients", "test_keys", "test_messages", "test_openapi", "test_principal", "test_rollover"),
+    *("test_run", "test_script_tag", "test_signing_in", "test_stateless", "test_stranger", "test_verifiers"),
 )
 # What servers differ in: locks and isolation, the statements they are sent, batches of deleted rows, how values are
 # stored and compared. The rest is the same through Django's ORM, and differs seldom enough to wait for --all.
@@ -46,6 +46,7 @@ SERVER_DECIDES = (
     *("test_statements", "test_purge"),
     *("test_login", "test_throttle", "test_sign_in_faults", "test_credentials", "test_example"),
 )
+IN_CHROMIUM = ("test_browser", "test_devices_browser")
 NO_TESTS = 5  # pytest's exit code
 CONNECT_TIMEOUT = 3  # seconds
 INSTALL_TIMEOUT = 300  # seconds
@@ -150,7 +151,7 @@ class Run:
         """The modules that this run does not need or cannot run."""
         if self.on_sqlite:
             without_node = () if self.node else ("test_browser_module", "test_javascript_clients")
-            return without_node + (() if self.node and self.chromium else ("test_browser",))
+            return without_node + (() if self.node and self.chromium else IN_CHROMIUM)
         if everything:
             return ANY_DATABASE
         return tuple(path.stem for path in sorted(TESTS.glob("test_*.py")) if path.stem not in SERVER_DECIDES)

@@ -277,18 +277,18 @@ def test_times_are_shown_in_the_zone_of_the_project_which_is_named(clock, settin
 @pytest.mark.parametrize(
     ("limits", "ends"),
     [
-        ({}, "March 8, 2026, noon unless it is used before"),
+        ({}, "March 8, 2026, noon longer if it is used"),
         ({"ROTATE_REFRESH_TOKENS": False}, "March 8, 2026, noon then the password is needed again"),
-        ({"IDLE_TIMEOUT": HOUR}, "March 1, 2026, 1 p.m. unless it is used before"),
+        ({"IDLE_TIMEOUT": HOUR}, "March 1, 2026, 1 p.m. longer if it is used"),
         ({"MAX_SESSION_LIFETIME": DAY}, "March 2, 2026, noon then the password is needed again"),
-        ({"MAX_SESSION_LIFETIME": None, "REFRESH_TOKEN_LIFETIME": None}, "when you sign out"),
+        ({"MAX_SESSION_LIFETIME": None, "REFRESH_TOKEN_LIFETIME": None}, "you sign out"),
     ],
 )
 def test_it_says_when_a_device_is_signed_out_and_why(clock, user, jwt_settings, limits, ends):
     jwt_settings(**limits)
     browser = Device(user).sign_in(delivery="cookie")
     without_tags = re.sub(r"<[^>]+>", " ", browser.http.get(LIST).content.decode())
-    assert f"Ends {ends} Rename" in " ".join(without_tags.split())
+    assert f"Signed in until {ends} Rename" in " ".join(without_tags.split())
 
 
 def place_of(address: str) -> str:

@@ -21,8 +21,8 @@ def test_the_lists_name_modules_and_share_none():
 @pytest.mark.parametrize("everything", [True, False])
 def test_on_sqlite_all_modules_run(everything):
     assert run.Run(SQLITE, None, NODE, CHROMIUM).left_out(everything) == ()
-    assert run.Run(SQLITE, None, NODE).left_out(everything) == ("test_browser",)
-    without_node = ("test_browser_module", "test_javascript_clients", "test_browser")
+    assert run.Run(SQLITE, None, NODE).left_out(everything) == run.IN_CHROMIUM
+    without_node = ("test_browser_module", "test_javascript_clients", "test_browser", "test_devices_browser")
     assert run.Run(SQLITE, None).left_out(everything) == without_node
 
 

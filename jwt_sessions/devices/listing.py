@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cache
 
 from django.utils.functional import Promise
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -22,7 +23,7 @@ from jwt_sessions.verdict.session import SessionState
 
 logger = logging.getLogger("jwt_sessions")
 
-IF_NOT_USED = gettext_lazy("unless it is used before")
+IF_NOT_USED = gettext_lazy("longer if it is used")
 PASSWORD_AGAIN = gettext_lazy("then the password is needed again")
 
 
@@ -64,6 +65,11 @@ class Device:
     def active_now(self) -> bool:
         """Whether it was active lately. Activity is written once per ``ACTIVITY_RESOLUTION``, and read in between."""
         return self.now - self.session.last_active_at <= 2 * conf.current().ACTIVITY_RESOLUTION
+
+    @property
+    def inactive_for(self) -> str:
+        """How long ago it was active, in the reader's language."""
+        return timesince(self.session.last_active_at, self.now, depth=1)
 
     @property
     def ends(self) -> Deadline | None:

@@ -4,7 +4,7 @@ import { chromium } from 'playwright-core'
 
 export const served = JSON.parse(process.env.SERVED)
 
-const ARGUMENTS = [
+export const ARGUMENTS = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
   ...['--disable-component-update', '--disable-sync'],
 ]

@@ -1,0 +1,109 @@
+"""The devices page in Chromium, against the served example project: ``javascript/browser/devices.test.js``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from jwt_sessions import sessions
+from jwt_sessions.models import Session
+from tests.clients import Device
+from tests.factories import PASSWORD, UserFactory
+from tests.test_javascript_clients import FOLDER, NODE
+
+CHROMIUM = shutil.which(os.environ.get("TEST_CHROMIUM") or "chromium")
+FILE = FOLDER / "browser" / "devices.test.js"
+RECENT = timedelta(seconds=20)
+DEVICES = [
+    (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+        "Version/18.1 Mobile/15E148 Safari/604.1",
+        "Ada's phone",
+        timedelta(hours=3),
+        "198.51.100.23",
+    ),
+    (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 "
+        "Safari/537.36",
+        "",
+        timedelta(days=2, hours=5),
+        "203.0.113.9",
+    ),
+    ("Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0", "", timedelta(days=4), "2001:db8::7"),
+]
+PLACES = {"198.51.100.23": "Lagos, Nigeria", "203.0.113.9": "Lyon, France"}
+
+pytestmark = pytest.mark.skipif(
+    NODE is None or CHROMIUM is None or not (FOLDER / "node_modules" / "axe-core").is_dir(),
+    reason="There is no Chromium, no node, or not the packages that `make test` installs where there is npm.",
+)
+
+
+class StrictPolicy:
+    """The strictest policy under which the page has to work."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        response["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'"
+        )
+        return response
+
+
+def place_of(address: str) -> str:
+    return PLACES.get(address, "")
+
+
+def signed_in_elsewhere(user: object) -> None:
+    """Some devices, of which one has a name, and that were active at different times."""
+    for user_agent, name, ago, address in DEVICES:
+        pair = Device(user, user_agent=user_agent).sign_in(device_name=name).tokens
+        moment = timezone.now() - ago
+        Session.objects.filter(pk=pair["session_id"]).update(
+            created_at=moment - timedelta(days=1), last_active_at=moment, ip_address=address
+        )
+
+
+def test_chromium(server, settings, jwt_settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_devices_browser.StrictPolicy"]
+    # Its requests look like those that a proxy passes on which speaks HTTPS to browsers.
+    settings.CSRF_TRUSTED_ORIGINS = [server.origin]
+    jwt_settings(DEVICES_RECENT_LOGIN=RECENT, DEVICE_PLACE=place_of, LOGIN_THROTTLE=None)
+    users = [UserFactory() for _each in range(4)]
+    for user in users:
+        signed_in_elsewhere(user)
+    served = {
+        "origin": server.origin,
+        "chromium": CHROMIUM,
+        "users": [user.email for user in users],
+        "password": PASSWORD,
+        "devices": len(DEVICES),
+        "recent": RECENT.total_seconds(),
+        "pictures": os.environ.get("PICTURES", ""),
+    }
+    done = subprocess.run(
+        [str(NODE), "--test", "--test-reporter=tap", str(FILE.relative_to(FOLDER))],
+        cwd=FOLDER,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "SERVED": json.dumps(served)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout
+    counts = {what: int(count) for what, count in re.findall(r"^# (\w+) (\d+)$", done.stdout, re.MULTILINE)}
+    # The one with axe runs for two colour schemes.
+    written = len(re.findall(r"^ *test\(", FILE.read_text(), re.MULTILINE)) + 1
+    assert counts["tests"] == counts["pass"] == written > 5, done.stdout
+    assert [len(sessions.live_sessions(user, timezone.now())) > 0 for user in users] == [True, True, False, True]
