@@ -99,8 +99,6 @@ WRONG = {
         "E026",
         [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing", "jwt_sessions.conf.ALGORITHMS"],
     ),
-    "CREDENTIAL_RECENT_LOGIN": ("E050", NOT_LIFETIME),
-    "MAX_PERSONAL_CREDENTIALS": ("E051", [-1, True, 1.0, "1"]),
     "DEVICE_PLACE": ("E052", [1, "", "nodots", "no.such.module", "jwt_sessions.conf.missing"]),
     "DEVICES_RECENT_LOGIN": ("E053", NOT_LIFETIME),
     "TRUSTED_ISSUERS": (
