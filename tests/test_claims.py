@@ -13,6 +13,7 @@ from jwt_sessions.checks import check_settings, check_size_of_claims
 from jwt_sessions.exceptions import IssueDenied, IssueFailed
 from jwt_sessions.models import RefreshToken, Session, SessionPolicy
 from jwt_sessions.tokens import access
+from jwt_sessions.tokens.claims import RESERVED_CLAIMS
 from tests.clients import Device
 from tests.factories import PASSWORD, UserFactory
 from tests.services import Service
@@ -114,7 +115,7 @@ def test_what_is_not_json_refuses_the_token(user, jwt_settings):
         sessions.start(user)
 
 
-@pytest.mark.parametrize("name", sorted(access.RESERVED_CLAIMS))
+@pytest.mark.parametrize("name", sorted(RESERVED_CLAIMS))
 def test_a_reserved_name_is_an_error_of_the_checks_and_issues_no_token(user, jwt_settings, name):
     jwt_settings(CLAIMS={name: "email"})
     assert [(error.id, error.obj) for error in check_settings(None)] == [("jwt_sessions.E046", "CLAIMS")]

@@ -19,6 +19,7 @@ from jwt_sessions import conf, sessions, signals
 from jwt_sessions.exceptions import EndReason, IssueDenied, IssueFailed
 from jwt_sessions.models import Credential, RefreshToken, Session
 from jwt_sessions.tokens import access
+from jwt_sessions.tokens.claims import RESERVED_CLAIMS
 from jwt_sessions.types import Draft
 from tests.clients import CHROME, Device
 from tests.factories import PASSWORD, UserFactory
@@ -231,7 +232,7 @@ def nested() -> list[Any]:
 
 
 BAD = [
-    *[pytest.param(claiming(name), id=name) for name in sorted(access.RESERVED_CLAIMS)],
+    *[pytest.param(claiming(name), id=name) for name in sorted(RESERVED_CLAIMS)],
     pytest.param(changing(lambda draft: draft.claims.update(at=timezone.now())), id="not-json"),
     pytest.param(changing(lambda draft: draft.claims.update(number=float("nan"))), id="nan"),
     pytest.param(changing(lambda draft: draft.claims.update(number=float("inf"))), id="infinity"),
