@@ -219,6 +219,11 @@ def test_policies_and_tenants_add_nothing_to_a_refresh(clock, governed):
     assert statements(lambda: governed.refresh(tenantId="acme")) == [READ, WRITE, WRITE, ADD]
 
 
+def test_the_first_refresh_for_a_tenant_makes_its_clock(clock, governed):
+    clock.shift(timedelta(seconds=59))
+    assert statements(lambda: governed.refresh(tenantId="umbrella")) == [READ, WRITE, WRITE, ADD, ADD]
+
+
 def test_a_refresh_for_a_tenant_writes_its_clock_once_in_a_while(clock, governed):
     clock.shift(timedelta(seconds=60))
     assert statements(lambda: governed.refresh(tenantId="acme")) == [READ, WRITE, WRITE, ADD, WRITE]

@@ -15,10 +15,18 @@ from jwt_sessions.models.session import Session
 class TenantActivityQuerySet(PrimaryQuerySet["TenantActivity"]):
     """Statements over idle clocks."""
 
-    def note(self, session_id: UUID, tenant: str, now: datetime) -> bool:
-        """Set a clock; it is made when the tenant is first acted for. Answers whether there is one."""
+    def note(self, session_id: UUID, tenant: str, now: datetime, *, seen: bool) -> bool:
+        """
+        Set a clock; it is made when the tenant is first acted for. Answers whether there is one.
+
+        Args:
+            session_id: The session.
+            tenant: The tenant.
+            now: The moment of activity.
+            seen: Whether there was a clock when the session was read: what is likely is tried first.
+        """
         clock = self.filter(session_id=session_id, tenant=tenant)
-        if clock.update(last_active_at=now):
+        if seen and clock.update(last_active_at=now):
             return True
         try:
             with transaction.atomic(using=self.db):

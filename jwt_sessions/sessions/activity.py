@@ -54,7 +54,9 @@ def note_tenant_activity(
     Answers what is on record now: ``active_at``, or ``now`` if that was written.
     """
     if active_at is None or activity_is_due(active_at, now):
-        return now if write(lambda: TenantActivity.objects.note(session.pk, tenant, now), request) else active_at
+        seen = active_at is not None
+        if write(lambda: TenantActivity.objects.note(session.pk, tenant, now, seen=seen), request):
+            return now
     return active_at
 
 

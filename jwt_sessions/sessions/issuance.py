@@ -252,7 +252,7 @@ class SessionStep(Step[SessionState, TokenPair]):
         """Write the clock of the tenant."""
         tenant, clock = self.asked.tenant, self.state.tenant_active_at
         if tenant is not None and clock is not None and clock != self._clock:
-            write(lambda: TenantActivity.objects.note(self.session.pk, tenant, clock))
+            write(lambda: TenantActivity.objects.note(self.session.pk, tenant, clock, seen=self._clock is not None))
 
     def answer(self, token: AccessToken) -> TokenPair:
         """The access token and the refresh token."""

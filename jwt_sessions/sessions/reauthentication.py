@@ -26,6 +26,7 @@ class _Reauthentication(SessionStep):
 
     def __init__(self, seen: SessionState, asked: TokenRequest, now: datetime, *, amr: str) -> None:
         super().__init__(replace(seen, tenant_active_at=None), asked, now)
+        self._clock = seen.tenant_active_at
         self.session.reauthenticated_at = self.session.last_active_at = now
         self.session.amr = amr
 
