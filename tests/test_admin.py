@@ -308,6 +308,46 @@ def test_requiring_reauthentication_refuses_the_next_refresh(admin, device):
     assert device.sign_in().refresh().status_code == 200
 
 
+def test_attack_a_token_version_is_not_deleted_by_itself(admin, user):
+    """Its row gone, the user has version 0 and no mark: tokens from before would live again."""
+    stolen = Device(user).sign_in()
+    sessions.raise_version(user)
+    sessions.require_reauthentication(user)
+    page = url("tokenversion", "change", user.pk)
+    assert url("tokenversion", "delete", user.pk) not in admin.get(page).content.decode()
+    assert "delete_selected" not in admin.get(url("tokenversion", "changelist")).content.decode()
+    assert admin.post(url("tokenversion", "delete", user.pk), {"post": "yes"}).status_code == 403
+    selected = {"action": "delete_selected", "_selected_action": [str(user.pk)], "post": "yes"}
+    admin.post(url("tokenversion"), selected)
+    version = TokenVersion.objects.get(user=user)
+    assert (version.jwt_version, version.reauthenticate_after is not None) == (1, True)
+    assert stolen.call().json()["reason"] == "version_raised"
+
+
+@pytest.mark.parametrize("way", ["page", "action"])
+def test_a_token_version_is_deleted_with_its_user(admin, user, way):
+    sessions.raise_version(user)
+    if way == "page":
+        response = admin.post(reverse("admin:accounts_user_delete", args=[user.pk]), {"post": "yes"})
+    else:
+        selected = {"action": "delete_selected", "_selected_action": [str(user.pk)], "post": "yes"}
+        response = admin.post(reverse("admin:accounts_user_changelist"), selected)
+    assert response.status_code == 302
+    assert not TokenVersion.objects.filter(pk=user.pk).exists()
+    assert not type(user).objects.filter(pk=user.pk).exists()
+
+
+def test_who_may_not_delete_token_versions_deletes_no_user_with_one(admin, user):
+    sessions.raise_version(user)
+    deletion = reverse("admin:accounts_user_delete", args=[user.pk])
+    client = browser(staff("delete_user", "view_user"))
+    assert client.post(deletion, {"post": "yes"}).status_code == 403
+    assert TokenVersion.objects.filter(pk=user.pk).exists()
+    client = browser(staff("delete_user", "view_user", "delete_tokenversion"))
+    assert client.post(deletion, {"post": "yes"}).status_code == 302
+    assert not TokenVersion.objects.filter(pk=user.pk).exists()
+
+
 def test_adding_a_token_version_raises_it_and_says_so_before(admin, device):
     assert "all sessions and tokens of the user end at once" in admin.get(url("tokenversion", "add")).content.decode()
     response = admin.post(url("tokenversion", "add"), {"user": str(device.user.pk)})

@@ -32,6 +32,15 @@ class TokenVersionAdmin(CheckedParameters):
     def has_change_permission(self, request: HttpRequest, obj: TokenVersion | None = None) -> bool:
         return False
 
+    def has_delete_permission(self, request: HttpRequest, obj: TokenVersion | None = None) -> bool:
+        """
+        Not by itself: without its row a user has version 0 and no mark, which brings back what was to be dead.
+
+        Whoever deletes a user deletes the row too. Django asks this from the page of the user then.
+        """
+        page = getattr(request.resolver_match, "func", None)
+        return getattr(page, "model_admin", None) is not self and super().has_delete_permission(request, obj)
+
     def has_raise_permission(self, request: HttpRequest) -> bool:
         """Who may change token versions may raise them; there is nothing else to change."""
         return super().has_change_permission(request)
