@@ -23,6 +23,7 @@ from jwt_sessions.exceptions import EndReason, SessionEnded
 from jwt_sessions.http.cookies import refresh_cookie
 from jwt_sessions.models import RefreshToken, Session
 from tests.clients import CHROME, Device
+from tests.documentation import ROOT
 from tests.factories import PASSWORD, UserFactory
 from tests.statements import READ, statements
 
@@ -741,3 +742,17 @@ def test_it_speaks_the_readers_language(settings, browser, language, title, now)
 def test_it_runs_from_right_to_left_where_the_language_does(settings, browser):
     settings.LANGUAGE_CODE = "ar"
     assert '<html lang="ar" dir="rtl">' in browser.http.get(LIST).content.decode()
+
+
+def test_the_blocks_of_the_templates_are_documented():
+    folder = ROOT / "jwt_sessions" / "templates" / "jwt_sessions" / "devices"
+    blocks = {
+        f"jwt_sessions/devices/{template.name}": re.findall(r"{% block (\w+) %}", template.read_text())
+        for template in folder.iterdir()
+    }
+    # What these override of the base stands in its row.
+    inherited = {"title", "content"}
+    documented = dict(re.findall(r"^\| `(\S+\.html)` \| (.*) \|$", (ROOT / "docs" / "devices.md").read_text(), re.M))
+    assert {name: {*re.findall(r"`(\w+)`", row)} for name, row in documented.items()} == {
+        name: {*found} - (inherited if not name.endswith("base.html") else set()) for name, found in blocks.items()
+    }
