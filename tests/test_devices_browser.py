@@ -20,7 +20,8 @@ from tests.test_javascript_clients import FOLDER, NODE
 
 CHROMIUM = shutil.which(os.environ.get("TEST_CHROMIUM") or "chromium")
 FILE = FOLDER / "browser" / "devices.test.js"
-RECENT = timedelta(seconds=20)
+RECENT = timedelta(minutes=10)
+NAME = "__Host-Http-jwt_sessions_refresh"
 DEVICES = [
     (
         "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -38,6 +39,10 @@ DEVICES = [
     ),
     ("Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0", "", timedelta(days=4), "2001:db8::7"),
 ]
+EDGE = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 "
+    "Safari/537.36 Edg/156.0.0.0"
+)
 PLACES = {"198.51.100.23": "Lagos, Nigeria", "203.0.113.9": "Lyon, France"}
 
 pytestmark = pytest.mark.skipif(
@@ -74,6 +79,13 @@ def signed_in_elsewhere(user: object) -> None:
         )
 
 
+def signed_in_long_ago(user: object) -> dict[str, str]:
+    """The cookie of a browser that has to give the password again."""
+    device = Device(user, user_agent=EDGE).sign_in(delivery="cookie")
+    Session.objects.filter(pk=device.tokens["session_id"]).update(created_at=timezone.now() - 2 * RECENT)
+    return {"name": NAME, "value": device.http.cookies[NAME].value}
+
+
 def test_chromium(server, settings, jwt_settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_devices_browser.StrictPolicy"]
     # Its requests look like those that a proxy passes on which speaks HTTPS to browsers.
@@ -88,7 +100,7 @@ def test_chromium(server, settings, jwt_settings):
         "users": [user.email for user in users],
         "password": PASSWORD,
         "devices": len(DEVICES),
-        "recent": RECENT.total_seconds(),
+        "old": [signed_in_long_ago(user) for user in users],
         "pictures": os.environ.get("PICTURES", ""),
     }
     done = subprocess.run(
