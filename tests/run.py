@@ -35,8 +35,9 @@ WORKERS = 2
 # What they test is the same whatever the database: they run once, on SQLite.
 ANY_DATABASE = (
     *("test_architecture", "test_browser", "test_browser_module", "test_client_info", "test_clients"),
-    *("test_devices_browser", "test_docs", "test_from_simplejwt", "test_generate_signing_key"),
-    *("test_javascript_clients", "test_keys", "test_messages", "test_openapi", "test_principal", "test_rollover"),
+    *("test_demo", "test_devices_browser", "test_docs", "test_from_simplejwt", "test_generate_signing_key"),
+    *("test_javascript_clients", "test_keys", "test_messages", "test_openapi", "test_other_origin"),
+    *("test_principal", "test_rollover"),
     *("test_run", "test_script_tag", "test_signing_in", "test_stateless", "test_stranger", "test_verifiers"),
 )
 # What servers differ in: locks and isolation, the statements they are sent, batches of deleted rows, how values are

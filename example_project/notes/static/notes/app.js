@@ -14,6 +14,7 @@ const urls = find('main').dataset
 let shown = '' // The status, session and tenant for which the page stands.
 let email = ''
 let lastGeneration = null
+let arriving = false // Signed in on this page, so that the focus has to go somewhere.
 
 /** Call the API. An error has the `code` of the server. */
 async function api(url, body) {
@@ -40,7 +41,7 @@ function render() {
   if (status !== 'signed-in') forget()
   if (status !== 'reauthenticate') stopAsking()
   if (status === 'signed-out') showSignIn(reason, before)
-  if (status === 'signed-in') enter(before).catch((error) => log(whatFailed(error)))
+  if (status === 'signed-in') enter().catch((error) => log(whatFailed(error)))
   if (status === 'reauthenticate') unlock(reason)
 }
 
@@ -53,12 +54,13 @@ function forget() {
 }
 
 function showSignIn(reason, before) {
+  arriving = true
   find('sign-in-why').textContent = whySignedOut(reason)
   find('sign-in-why').hidden = !reason
   if (before.startsWith('signed-in') || before.startsWith('reauthenticate')) find('sign-in-title').focus()
 }
 
-async function enter(before) {
+async function enter() {
   const asked = shown
   const [me, tenants] = await Promise.all([api(urls.me), api(urls.tenants)])
   if (shown !== asked) return
@@ -70,7 +72,8 @@ async function enter(before) {
   find('notes-title').textContent = name
   document.title = name === 'Notes' ? name : `${name} – Notes`
   showTenants(tenants, tenant)
-  if (before.startsWith('signed-out')) find('notes-title').focus()
+  if (arriving) find('notes-title').focus()
+  arriving = false
   await Promise.all([showNotes(), showDevices(session)])
 }
 
@@ -206,10 +209,9 @@ session.on('idle-soon', ({ seconds }) => {
   find('warning').firstElementChild.textContent = text
   log(text, { routine: true })
 })
-// Devices change elsewhere, so look again when the user comes back; but leave alone what has the focus.
+// Devices change elsewhere, so look again when the user comes back.
 addEventListener('focus', () => {
-  if (session.getSnapshot().status === 'signed-in' && !find('devices').contains(document.activeElement))
-    showDevices(session).catch((error) => log(whatFailed(error)))
+  if (session.getSnapshot().status === 'signed-in') showDevices(session).catch((error) => log(whatFailed(error)))
 })
 
 session.subscribe(render)

@@ -9,8 +9,10 @@ const error = find('devices-error')
 const nameOf = ({ device_name: name, device: { browser, system } }) =>
   name || [browser, system].filter(Boolean).join(' on ') || 'Unknown device'
 
-export async function showDevices(session) {
+/** List them anew. By the time of the answer the user may be about to rename one: that is left alone. */
+export async function showDevices(session, { changed = false } = {}) {
   const devices = await session.devices.list()
+  if (!changed && list.contains(document.activeElement)) return
   devices.sort((one, other) => other.current - one.current)
   list.replaceChildren(...devices.map((device) => item(session, device)))
   find('end-others').hidden = devices.length < 2
@@ -33,7 +35,9 @@ function item(session, device) {
     }
     const before = [...row.children]
     form.append(make('button', { type: 'button', onclick: stop }, 'Cancel'))
-    form.onkeydown = ({ key }) => key === 'Escape' && stop()
+    form.onkeydown = ({ key }) => {
+      if (key === 'Escape') stop()
+    }
     form.onsubmit = (event) => {
       event.preventDefault()
       act(form, session, async () => {
@@ -64,7 +68,7 @@ const act = (control, session, action) =>
     error,
     async () => {
       await action()
-      await showDevices(session)
+      await showDevices(session, { changed: true })
       find('devices-title').focus()
     },
     whatFailed,
