@@ -180,7 +180,7 @@ class InvalidTarget(InvalidRequest):
 class CrossSiteRequest(InvalidRequest):
     """A foreign site made a browser send the refresh cookie."""
 
-    message = "The refresh cookie is not accepted from another site."
+    message = "The refresh cookie is not accepted from an origin that is not in CSRF_TRUSTED_ORIGINS."
 
 
 class Throttled(JWTSessionsError):
