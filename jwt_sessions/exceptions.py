@@ -226,6 +226,6 @@ class IssueFailed(JWTSessionsError):
     code = "ISSUE_FAILED"
     message = "The token could not be issued."
 
-    def __init__(self, *, claim: str = "") -> None:
-        super().__init__()
+    def __init__(self, message: str = "", *, claim: str = "") -> None:
+        super().__init__(message)
         self.claim = claim  # of CLAIMS, where it was one; for the system check

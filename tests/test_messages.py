@@ -39,7 +39,7 @@ def test_the_walk_finds_texts_of_every_kind():
 
 @EACH
 def test_the_catalogue_is_as_makemessages_would_leave_it(language):
-    """After a change: ``manage.py makemessages -l de -l fr -l es --no-location --no-wrap --no-obsolete`` in the package."""
+    """CONTRIBUTING.md has the command that does it after a change."""
     entries = catalogue(language)
     assert {(entry.msgid, entry.msgid_plural) for entry in entries} == messages.marked(PACKAGE, TEMPLATES)
     assert [entry.msgid for entry in entries if entry.fuzzy or entry.obsolete] == []
