@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import cache_tags
+from jwt_sessions.database.exact_text import ExactCharField
 from jwt_sessions.database.primary import PrimaryQuerySet
 from jwt_sessions.database.uuid7 import uuid7
 from jwt_sessions.tokens.claims import RESERVED_CLAIMS
@@ -77,8 +78,8 @@ class Credential(models.Model):
     )
     secret_hash = models.BinaryField(_("secret hash"), max_length=32, help_text=_("SHA-256 of the secret."))
     name = models.CharField(_("name"), max_length=CREDENTIAL_NAME_LENGTH, help_text=_("What it is for."))
-    audience = models.CharField(_("audience"), max_length=255)
-    tenant = models.CharField(
+    audience = ExactCharField(_("audience"), max_length=255)
+    tenant = ExactCharField(
         _("tenant"), max_length=255, blank=True, help_text=_("The tenant that its tokens are for, if any.")
     )
     claims = models.JSONField(

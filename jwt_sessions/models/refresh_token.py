@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import conf
+from jwt_sessions.database.exact_text import ExactCharField
 from jwt_sessions.database.primary import PrimaryQuerySet
 from jwt_sessions.database.statements import Slot, Statement, insert, slot, update
 from jwt_sessions.database.uuid7 import uuid7
@@ -108,7 +109,7 @@ class RefreshToken(models.Model):
     content = models.BinaryField(
         _("sealed content"), null=True, help_text=_("The token, sealed under its predecessor.")
     )
-    audience = models.CharField(_("audience"), max_length=255)
+    audience = ExactCharField(_("audience"), max_length=255)
     device_info = models.CharField(_("device"), max_length=110, blank=True)
 
     objects = RefreshTokenQuerySet.as_manager()

@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import cache_tags, conf
+from jwt_sessions.database.exact_text import ExactCharField
 from jwt_sessions.database.primary import PrimaryQuerySet
 from jwt_sessions.database.statements import Slot, Statement, slot, update
 from jwt_sessions.database.uuid7 import uuid7
@@ -194,7 +195,7 @@ class Session(models.Model):
     auth_hash = models.BinaryField(
         _("password mark"), max_length=12, help_text=_("Keyed hash of the user's session auth hash.")
     )
-    audience = models.CharField(_("audience"), max_length=255)
+    audience = ExactCharField(_("audience"), max_length=255)
     device_name = models.CharField(_("device name"), max_length=DEVICE_NAME_LENGTH, blank=True)
     ip_address = models.GenericIPAddressField(_("IP address"), null=True, help_text=_("As of the last refresh."))
     tenants = models.JSONField(

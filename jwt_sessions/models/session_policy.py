@@ -15,6 +15,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from jwt_sessions import cache_tags, conf
+from jwt_sessions.database.exact_text import ExactCharField
 from jwt_sessions.database.primary import PrimaryQuerySet
 from jwt_sessions.policies import AUDIENCE_FIELDS, FIELDS, Policy, PolicyBook, policy_from
 
@@ -99,10 +100,10 @@ class SessionPolicy(models.Model):
     of all revisions differs from the one they know, and read the policies anew.
     """
 
-    audience = models.CharField(
+    audience = ExactCharField(
         _("audience"), max_length=255, blank=True, help_text=_("Empty for the policy of a tenant.")
     )
-    tenant = models.CharField(
+    tenant = ExactCharField(
         _("tenant"),
         max_length=255,
         blank=True,

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext_lazy as _
 
+from jwt_sessions.database.exact_text import ExactCharField
 from jwt_sessions.database.primary import PrimaryQuerySet
 from jwt_sessions.models.session import Session
 
@@ -43,7 +44,7 @@ class TenantActivity(models.Model):
     session = models.ForeignKey(
         Session, models.CASCADE, related_name="tenant_activity", db_index=False, verbose_name=_("session")
     )
-    tenant = models.CharField(_("tenant"), max_length=255)
+    tenant = ExactCharField(_("tenant"), max_length=255)
     last_active_at = models.DateTimeField(_("last active"))
 
     objects = TenantActivityQuerySet.as_manager()
