@@ -29,9 +29,9 @@ export async function launch(test) {
 }
 
 /** A tab with the page. What it tells is kept in `window.told`. */
-export async function open(context) {
+export async function open(context, { origin = served.origin, query = '' } = {}) {
   const tab = await context.newPage()
-  await load(tab, () => tab.goto(`${served.origin}/page/`))
+  await load(tab, () => tab.goto(`${origin}/page/${query}`))
   return tab
 }
 
@@ -40,7 +40,8 @@ export async function load(tab, navigate) {
   await tab.evaluate(async () => {
     const session = await jwtSession
     window.told = []
-    for (const type of ['signed-in', 'signed-out', 'reauthenticate', 'tenant-idle', 'refreshed', 'degraded'])
+    const types = ['signed-in', 'signed-out', 'reauthenticate', 'tenant-idle', 'idle-soon', 'refreshed', 'degraded']
+    for (const type of types)
       session.on(type, (detail) => window.told.push([type, detail]))
     await session.ready
   })
@@ -74,11 +75,28 @@ export const api = (tab, path = '/api/me/') =>
     }
   }, path)
 
-export const signIn = (tab, who = 0) =>
-  call(tab, 'signIn', { email: served.users[who], password: served.password, delivery: 'cookie' })
+/** Sign in. What the tab told before, as that nobody was signed in, is forgotten. */
+export async function signIn(tab, who = 0) {
+  await tab.evaluate(() => (window.told = []))
+  const failure = await call(tab, 'signIn', { email: served.users[who], password: served.password, delivery: 'cookie' })
+  if (failure) throw new Error(`Signing in failed: ${failure.failed}`)
+}
 
 export const passing = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
 
-/** Wait until a tab has a status; fails after 5 s. */
-export const status = (tab, wanted) =>
-  tab.waitForFunction(async (wanted) => (await jwtSession).getSnapshot().status === wanted, wanted, { timeout: 5000 })
+/** Wait until a tab has a status; fails after 5 s. Playwright's own waiting takes any promise for true. */
+export async function status(tab, wanted) {
+  const start = performance.now()
+  for (;;) {
+    const { status, reason } = await snapshot(tab)
+    if (status === wanted) return
+    if (performance.now() - start > 5000) throw new Error(`The tab is ${status} (${reason}), not ${wanted}.`)
+    await passing(0.05)
+  }
+}
+
+/** Have something done on the server, to the account of a user. */
+export async function onServer(context, what, who = 0) {
+  const answer = await context.request.post(`${served.origin}/server/${what}/`, { form: { email: served.users[who] } })
+  if (answer.status() !== 204) throw new Error(await answer.text())
+}
