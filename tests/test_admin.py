@@ -587,3 +587,10 @@ def test_a_session_whose_end_has_no_reason_or_an_unknown_one_was_ended_by_an_adm
         page = admin.get(url("session", "change", Session.objects.get().pk)).content.decode()
         assert "ended by an administrator" in page
         assert sessions.end(Session.objects.get(), reason="logout") is False
+
+
+@pytest.mark.parametrize("model", ["session", "refreshtoken", "credential"])
+def test_attack_a_malformed_key_of_a_selected_row(admin, model):
+    action = {"session": "end_all_of_users", "refreshtoken": "delete_selected", "credential": "revoke_selected"}[model]
+    form = {"action": action, "_selected_action": "01a0c450-6c", "index": 0}
+    assert admin.post(f"/admin/jwt_sessions/{model}/", form).status_code == 400

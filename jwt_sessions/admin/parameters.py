@@ -6,14 +6,26 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, ValidationError
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 
 class CheckedParameters(admin.ModelAdmin):  # type: ignore[type-arg]
-    """A change list that answers a parameter with a NUL character as any that makes no sense: PostgreSQL takes none."""
+    """
+    A change list that answers malformed parameters as any that make no sense: a NUL character, which PostgreSQL does not
+    take, and a key of a selected row that is none.
+    """
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         for name, values in request.GET.lists():
             if any("\0" in text for text in (name, *values)):
                 raise IncorrectLookupParameters
         return super().get_changelist_instance(request)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+        try:
+            return super().response_action(request, queryset)
+        except ValidationError:
+            raise BadRequest("A selected row has a malformed key.") from None

@@ -2,11 +2,12 @@
 
 import django.core.validators
 import django.db.models.deletion
+from django.conf import settings
+from django.db import migrations, models
+
 import jwt_sessions.database.exact_text
 import jwt_sessions.database.uuid7
 import jwt_sessions.models.session_policy
-from django.conf import settings
-from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
