@@ -7,15 +7,13 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import BadRequest, ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 
 
 class CheckedParameters(admin.ModelAdmin):  # type: ignore[type-arg]
     """
-    A change list that answers malformed parameters as any that make no sense: a NUL character, which PostgreSQL does not
-    take, and a key of a selected row that is none.
+    A change list that answers malformed parameters as any that make no sense: a NUL character, which PostgreSQL does
+    not take, and a key of a selected row that is none.
     """
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -24,8 +22,8 @@ class CheckedParameters(admin.ModelAdmin):  # type: ignore[type-arg]
                 raise IncorrectLookupParameters
         return super().get_changelist_instance(request)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().response_action(request, queryset)
+            return super().response_action(request, *args, **kwargs)
         except ValidationError:
             raise BadRequest("A selected row has a malformed key.") from None
