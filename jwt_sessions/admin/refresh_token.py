@@ -81,6 +81,7 @@ class RefreshTokenAdmin(IssuingAdmin):
         "content_size",
         "created_at",
         "expires_at",
+        "predecessor_expires_at",
         "last_used_at",
         "revoked_at",
     )

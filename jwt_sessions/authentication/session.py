@@ -41,8 +41,9 @@ class CheckedSessionAuthentication(JWTSessionAuthentication):
         authorized = authorize_bearer(request, always=True)
         if authorized is not None:
             _user, token = authorized
-            own = {conf.current().default_audience, token.claims["client_id"]}
-            if token.claims["type"] == "user" and own.isdisjoint([token.claims["aud"]]):
+            own, audience = {conf.current().default_audience, token.claims["client_id"]}, token.claims["aud"]
+            named = audience if isinstance(audience, list) else [audience]
+            if token.claims["type"] == "user" and not any(each in own for each in named if isinstance(each, str)):
                 raise InvalidToken("The token is for another audience.")
         return authorized
 

@@ -14,7 +14,6 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("accounts", "0002_tenants"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -25,7 +25,7 @@ from rest_framework.views import APIView
 from jwt_sessions.authentication import JWTStatelessAuthentication
 from jwt_sessions.conf.trusted_issuers import trusted_issuers
 from jwt_sessions.conf.values import Wrong
-from jwt_sessions.issuers import transport, verification
+from jwt_sessions.issuers import ended, transport, verification
 from jwt_sessions.permissions import RequireRecentLogin, RequireTenant
 from jwt_sessions.tokens.jwks import inline_key_set
 from jwt_sessions.tokens.keys import derived, ring
@@ -150,7 +150,7 @@ def unsigned_foreign_token(world: World, data: bytes) -> Answer:
 def jwks(world: World, data: bytes) -> Answer:
     """The keys of another issuer. ValueError and RecursionError say that it is no key set."""
     try:
-        keys = verification._read_keys(("ES256", "RS256", "EdDSA"), data)
+        keys = verification._read_keys(("ES256", "RS256", "EdDSA"), data, "application/json")
     except (ValueError, RecursionError):
         return Answer(refused=True)
     for key in keys.by_kid.values():
@@ -160,9 +160,10 @@ def jwks(world: World, data: bytes) -> Answer:
 
 
 def revoked_feed(world: World, data: bytes) -> Answer:
-    """The ended sessions of another issuer."""
+    """The ended sessions of another issuer, in either form."""
+    media_type = "application/json" if data[:1] in (b"{", b"[") else "application/octet-stream"
     try:
-        verification._read_ended(data)
+        ended.read(data, media_type)
     except (ValueError, RecursionError):
         return Answer(refused=True)
     return Answer(refused=False)

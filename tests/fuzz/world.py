@@ -117,7 +117,7 @@ class World:
     def _session(self, user: User, *, end: bool = False) -> Tokens:
         pair = sessions.start(user)
         # Its clock for the tenant goes already: the first use of a good token would set it.
-        TenantActivity.objects.note(pair.session.pk, "acme", timezone.now())
+        TenantActivity.objects.note(pair.session.pk, "acme", timezone.now(), seen=False)
         if end:
             sessions.end(pair.session, reason=EndReason.LOGOUT)
         return Tokens(pair.access_token, pair.refresh_token)
