@@ -5,6 +5,7 @@ credential and of the policies.
 Each tag has a value in the cache. A verdict is stored together with the values of its tags, and counts while they are
 the same. A change replaces the value, and does so again when its transaction commits: who reads the old row in between
 caches it under a value that is gone. A value that the cache has lost is replaced by another, which invalidates too.
+Nobody tells when a transaction without autocommit, managed by hand, commits: then the value is :data:`UNSETTLED`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from functools import partial
 
 from django.core.cache import BaseCache, caches
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from jwt_sessions import conf
 
 logger = logging.getLogger("jwt_sessions")
 
 POLICIES = "jwt_sessions:tag:policies"
+# The value of a tag under which nothing is cached, until another change or the tag's lifetime replaces it.
+UNSETTLED = "unsettled"
 
 
 def session_cache() -> BaseCache:
@@ -60,10 +64,20 @@ def invalidate(tags: Iterable[str], alias: str) -> None:
     """
     if conf.current().SESSION_CHECK != "cache":
         return
-    write = partial(_replace, list(tags))
-    write()
-    if connections[alias].in_atomic_block:
-        transaction.on_commit(write, using=alias)
+    connection = connections[alias]
+    if is_manual(connection):
+        _write(dict.fromkeys(tags, UNSETTLED))
+        return
+    replace = partial(_replace, list(tags))
+    replace()
+    if connection.in_atomic_block:
+        transaction.on_commit(replace, using=alias)
+
+
+def is_manual(connection: BaseDatabaseWrapper) -> bool:
+    """Whether autocommit is off, so that it is not known here when a transaction begins and commits."""
+    # An atomic block turns it off itself, and commits at its end unless it was off before.
+    return not connection.get_autocommit() and not (connection.in_atomic_block and connection.commit_on_exit)
 
 
 def add_value(tag: str) -> str | None:
@@ -73,8 +87,12 @@ def add_value(tag: str) -> str | None:
 
 
 def _replace(tags: list[str]) -> None:
+    _write({tag: secrets.token_urlsafe(9) for tag in tags})
+
+
+def _write(values: dict[str, str]) -> None:
     try:
-        session_cache().set_many({tag: secrets.token_urlsafe(9) for tag in tags}, _lifetime())
+        session_cache().set_many(values, _lifetime())
     except Exception:
         # Whatever the cache's client raises: the change itself is stored, and no verdict outlives ACTIVITY_RESOLUTION.
         logger.exception("a change could not be told to the cache of sessions")

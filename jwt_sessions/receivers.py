@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -56,6 +57,9 @@ def invalidate_verdicts(instance: models.Model, using: str, **kwargs: Any) -> No
 
     First of those that hear of a saved user, as it is stored whatever the others raise.
     """
+    parents = get_user_model()._meta.all_parents
+    if parents and isinstance(instance, parents) and not isinstance(instance, get_user_model()):
+        cache_tags.invalidate(_tags_of_heirs(instance, using), using)
     if not isinstance(instance, (get_user_model(), TokenVersion, Session, TenantActivity, Credential, SessionPolicy)):
         return
     # As the database has it: a key may have been given as text.
@@ -70,6 +74,17 @@ def invalidate_verdicts(instance: models.Model, using: str, **kwargs: Any) -> No
         cache_tags.invalidate([cache_tags.credential_tag(key)], using)
     else:
         cache_tags.invalidate([cache_tags.POLICIES], using)
+
+
+def _tags_of_heirs(instance: models.Model, using: str) -> Iterator[str]:
+    """The tags of the users to whom a row belongs that was saved as one of a parent (multi-table inheritance)."""
+    user_model = get_user_model()
+    for parent in user_model._meta.all_parents:
+        link = user_model._meta.get_ancestor_link(parent)
+        if isinstance(instance, parent):
+            row = {"pk" if link is None else link.name: getattr(instance, parent._meta.pk.attname)}
+            keys = user_model._base_manager.using(using).filter(**row).values_list("pk", flat=True)
+            yield from map(cache_tags.user_tag, keys)
 
 
 @receiver(post_save, dispatch_uid="jwt_sessions.follow_rehash")

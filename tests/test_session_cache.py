@@ -925,8 +925,11 @@ def test_who_saves_a_remembered_user_writes_back_no_right_that_was_taken_away(de
 
 def test_a_server_with_other_fields_or_keys_does_not_go_by_a_verdict(device, jwt_settings, settings):
     in_force = conf.current()
-    assert verdict_cache._context(in_force, (b"1",), User) != verdict_cache._context(in_force, (b"1",), Membership)
-    assert verdict_cache._context(in_force, (b"1",), User) != verdict_cache._context(in_force, (b"2",), User)
+    usual = verdict_cache._context(in_force, (b"1",), User, ("a",))
+    assert usual == verdict_cache._context(in_force, (b"1",), User, ("a",))
+    assert usual != verdict_cache._context(in_force, (b"1",), Membership, ("a",))
+    assert usual != verdict_cache._context(in_force, (b"2",), User, ("a",))
+    assert usual != verdict_cache._context(in_force, (b"1",), User, ("b",))
     jwt_settings(ALGORITHM="HS256", SIGNING_KEYS=["x" * 40])
     device = warm(Device(device.user).sign_in())
     settings.SECRET_KEY = "another " * 8

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.views.decorators.debug import sensitive_variables
 
-from jwt_sessions import conf
+from jwt_sessions import cache_tags, conf
 from jwt_sessions.exceptions import InvalidToken, JWTSessionsError, SessionEnded
 from jwt_sessions.models import Credential, Session
 from jwt_sessions.principal import Principal
@@ -203,11 +203,14 @@ def _remember(cache: VerdictCache, found: SessionState | CredentialState) -> Non
     """
     Cache that a token was found good. In a transaction (``ATOMIC_REQUESTS``) it is judged again after the commit.
 
-    What a transaction has read may be older than the tags (REPEATABLE READ), or its own and never be stored.
+    What a transaction has read may be older than the tags (REPEATABLE READ), or its own and never be stored. Of one
+    without autocommit, managed by hand, nothing is cached: nobody tells when it commits.
     """
-    alias = router.db_for_write(Session)
-    if connections[alias].in_atomic_block:
-        transaction.on_commit(partial(_judge_again, cache.claims), using=alias, robust=True)
+    connection = connections[router.db_for_write(Session)]
+    if cache_tags.is_manual(connection):
+        return
+    if connection.in_atomic_block:
+        transaction.on_commit(partial(_judge_again, cache.claims), using=connection.alias, robust=True)
     else:
         cache.keep(found)
 

@@ -18,10 +18,11 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import router
+from django.db import connections, router
 from django.views.debug import SafeExceptionReporterFilter
 
 from jwt_sessions import cache_tags, conf
+from jwt_sessions.models import Session
 from jwt_sessions.policies import activity_is_due
 from jwt_sessions.tokens.keys import derived
 from jwt_sessions.verdict.credential import CredentialState
@@ -109,7 +110,7 @@ class VerdictCache:
     def keep(self, found: SessionState | CredentialState) -> None:
         """Cache that the token was found good, by what is on record."""
         known = self._of_session(found) if isinstance(found, SessionState) else self._of_credential(found)
-        if known is None or None in self._tags:
+        if known is None or None in self._tags or cache_tags.UNSETTLED in self._tags:
             return
         try:
             cache_tags.session_cache().set(self._key, known, conf.current().ACTIVITY_RESOLUTION.total_seconds())
@@ -179,7 +180,7 @@ def _may_be_shown(name: str, value: object) -> bool:
 def _keys(claims: Mapping[str, Any]) -> list[str]:
     """The key of a verdict, and its tags."""
     owner = cache_tags.user_tag(claims["sub"])
-    context = _context(conf.current(), derived("verdicts"), get_user_model())
+    context = _context(conf.current(), derived("verdicts"), get_user_model(), _database())
     if claims["type"] != "user":
         client_id = claims["client_id"]
         return [
@@ -194,12 +195,27 @@ def _keys(claims: Mapping[str, Any]) -> list[str]:
 
 
 @lru_cache(maxsize=8)
-def _context(settings: conf.Settings, keys: tuple[bytes, ...], user_model: type[AbstractBaseUser]) -> str:
+def _context(
+    settings: conf.Settings, keys: tuple[bytes, ...], user_model: type[AbstractBaseUser], database: tuple[str, ...]
+) -> str:
     """
     What else a verdict depends on, as part of its key. A server that has it otherwise does not go by the verdict.
 
-    These are settings, the keys that follow from ``SECRET_KEY``, and the fields of users and of verdicts themselves.
+    These are settings, the keys that follow from ``SECRET_KEY``, the fields of users and of verdicts themselves, and
+    the database: a copy of it, as for staging, has the same sessions and may share the cache.
     """
     limits = (settings.IDLE_TIMEOUT, settings.MAX_SESSION_LIFETIME, settings.PASSWORD_CHANGE_ENDS_SESSIONS)
     fields = [field.attname for field in user_model._meta.concrete_fields]
-    return cache_tags.digest(repr((limits, settings.ACTIVITY_RESOLUTION, keys, fields, CachedVerdict.__slots__)))
+    facts = (limits, settings.ACTIVITY_RESOLUTION, keys, fields, CachedVerdict.__slots__, database)
+    return cache_tags.digest(repr(facts))
+
+
+def _database() -> tuple[str, ...]:
+    """Where sessions are written."""
+    given = connections[router.db_for_write(Session)].settings_dict
+    options = given.get("OPTIONS") or {}
+    return (
+        *(str(given.get(name)) for name in ("HOST", "PORT", "NAME")),
+        # What PostgreSQL may be named by instead, and where the search path may stand.
+        *(str(options.get(name)) for name in ("service", "options")),
+    )
