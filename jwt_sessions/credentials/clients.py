@@ -80,7 +80,7 @@ def note_credential_use(credential: Credential, now: datetime) -> None:
     if credential.last_used_at is None or activity_is_due(credential.last_used_at, now):
         seen_before = now - conf.current().ACTIVITY_RESOLUTION
         try:
-            sessions.insistently(lambda: Credential.objects.mark_used(credential, seen_before, now))
+            sessions.with_retries(lambda: Credential.objects.mark_used(credential, seen_before, now))
         except OperationalError:
             if connections[router.db_for_write(Credential)].in_atomic_block:
                 raise

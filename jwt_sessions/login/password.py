@@ -37,7 +37,7 @@ def verify_password(request: HttpRequest, username: str, password: str) -> Abstr
 def _authenticate(request: HttpRequest, name: dict[str, str], password: str) -> AbstractBaseUser:
     try:
         # A backend may write, as Django's own does to hash a password anew, and a database break that off.
-        user = sessions.insistently(lambda: authenticate(request, **name, password=password))
+        user = sessions.with_retries(lambda: authenticate(request, **name, password=password))
         if user is not None and not user.is_active:
             # A backend that leaves this to others was content, so nobody has told yet.
             user_login_failed.send(sender=__name__, credentials=name, request=request)

@@ -8,7 +8,7 @@ nothing outside imports the modules below.
 from jwt_sessions.sessions.access_token import AccessToken, size_with_claims
 from jwt_sessions.sessions.accounts import raise_version, require_reauthentication
 from jwt_sessions.sessions.authorization import VerifiedToken, authorize, session_of
-from jwt_sessions.sessions.contention import insistently
+from jwt_sessions.sessions.contention import with_retries
 from jwt_sessions.sessions.creation import Voucher, start
 from jwt_sessions.sessions.ending import end, end_all, end_many, live_sessions
 from jwt_sessions.sessions.issuance import Step, issuable_audience, issue, until_stored
@@ -31,7 +31,7 @@ __all__ = [
     "end",
     "end_all",
     "end_many",
-    "insistently",
+    "with_retries",
     "issuable_audience",
     "issue",
     "live_sessions",

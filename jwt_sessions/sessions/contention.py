@@ -14,7 +14,7 @@ ATTEMPTS = 5
 T = TypeVar("T")
 
 
-def insistently(write: Callable[[], T]) -> T:
+def with_retries(write: Callable[[], T]) -> T:
     """
     Run a write that is a transaction of its own, and run it again when the database broke it off.
 

@@ -17,7 +17,7 @@ from jwt_sessions.exceptions import EndReason, InvalidCredentials, InvalidToken,
 from jwt_sessions.models import RefreshToken, Session
 from jwt_sessions.models.session import DEVICE_NAME_LENGTH
 from jwt_sessions.policies import value_of
-from jwt_sessions.sessions.contention import insistently
+from jwt_sessions.sessions.contention import with_retries
 from jwt_sessions.sessions.ending import Ended, security_log, tell
 from jwt_sessions.sessions.issuance import SessionStep, issuable_audience, issue, methods, until_stored
 from jwt_sessions.sessions.limits import make_room
@@ -64,7 +64,7 @@ class _Start(SessionStep):
         self.next_generation(self._lifetime or value_of(self.state.policy().refresh_token_lifetime))
 
     def store(self) -> bool:
-        insistently(self._store)
+        with_retries(self._store)
         return True
 
     def _store(self) -> None:

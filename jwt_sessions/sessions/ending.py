@@ -16,7 +16,7 @@ from django.utils import timezone
 from jwt_sessions import signals
 from jwt_sessions.exceptions import EndReason
 from jwt_sessions.models import RefreshToken, RevokedSession, Session
-from jwt_sessions.sessions.contention import insistently
+from jwt_sessions.sessions.contention import with_retries
 from jwt_sessions.verdict.session import SessionState, find, find_unended, readable_sessions, state_of
 
 security_log = logging.getLogger("jwt_sessions.security")
@@ -86,7 +86,7 @@ def live_sessions(user: AbstractBaseUser, now: datetime) -> list[SessionState]:
 def end_found(found: Sequence[SessionState], reason: EndReason, now: datetime) -> int:
     """End the living among sessions, and write down why the others had died. Answers how many living ones it ended."""
     judged = [(each.session, each.verdict(now)) for each in found]
-    ended = insistently(lambda: _store_ends([(session, own or reason) for session, own in judged], now))
+    ended = with_retries(lambda: _store_ends([(session, own or reason) for session, own in judged], now))
     tell(ended, now)
     living = {session.pk for session, own in judged if own is None}
     return sum(session.pk in living for session, _reason in ended)
@@ -96,7 +96,7 @@ def record_end(session: Session, reason: EndReason, now: datetime) -> bool:
     """Write the end of a session, unless it is written already, and tell about it. Answers whether this call did."""
     if session.ended_at is not None:
         return False
-    ended = insistently(lambda: _store_ends([(session, reason)], now))
+    ended = with_retries(lambda: _store_ends([(session, reason)], now))
     tell(ended, now)
     return bool(ended)
 

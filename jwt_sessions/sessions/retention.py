@@ -22,7 +22,7 @@ from jwt_sessions.models import ExchangedToken, RefreshToken, RevokedSession, Se
 from jwt_sessions.models.refresh_token import was_out_of_play
 from jwt_sessions.models.session import was_dead
 from jwt_sessions.models.session_policy import current_book
-from jwt_sessions.sessions.contention import insistently
+from jwt_sessions.sessions.contention import with_retries
 
 BATCH_SIZE = 1000
 MAX_BATCH_SIZE = 10_000
@@ -98,7 +98,7 @@ def _note_ends(session_ids: list[UUID], now: datetime) -> None:
             RevokedSession.objects.note(lasting, now)
 
     if lasting:
-        insistently(note)
+        with_retries(note)
 
 
 def _windows(model: type[models.Model], size: int, *conditions: Q) -> Iterator[Any]:
@@ -129,6 +129,6 @@ def _delete(model: type[models.Model], condition: Q, dry_run: bool) -> int:
     fields = model._meta.get_fields(include_hidden=True)
     pointing = {field.related_model for field in fields if field.auto_created and not field.concrete}
     if pointing <= {RefreshToken, TenantActivity}:
-        return insistently(lambda: rows._raw_delete(rows.db))
+        return with_retries(lambda: rows._raw_delete(rows.db))
     # Models of the project point at sessions: Django has to follow what they say in on_delete.
-    return insistently(lambda: rows.delete()[1].get(model._meta.label, 0))
+    return with_retries(lambda: rows.delete()[1].get(model._meta.label, 0))
