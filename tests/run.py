@@ -34,11 +34,13 @@ JAVASCRIPT = TESTS / "javascript"
 WORKERS = 2
 # What they test is the same whatever the database: they run once, on SQLite.
 ANY_DATABASE = (
-    *("test_architecture", "test_browser", "test_browser_module", "test_client_info", "test_clients"),
-    *("test_demo", "test_devices_browser", "test_docs", "test_from_simplejwt", "test_generate_signing_key"),
-    *("test_javascript_clients", "test_keys", "test_messages", "test_openapi", "test_other_origin"),
-    *("test_principal", "test_rollover"),
-    *("test_run", "test_script_tag", "test_signing_in", "test_stateless", "test_stranger", "test_verifiers"),
+    *("test_access_tokens", "test_architecture", "test_browser", "test_browser_module", "test_checks"),
+    *("test_client_info", "test_clients", "test_conf", "test_demo", "test_devices_browser", "test_docs"),
+    *("test_from_simplejwt", "test_fuzz", "test_generate_signing_key", "test_javascript_clients", "test_keys"),
+    *("test_messages", "test_metadata", "test_openapi", "test_other_origin", "test_policies", "test_principal"),
+    *("test_python_client", "test_python_client_failures", "test_python_client_served"),
+    *("test_python_client_stores", "test_refresh_tokens", "test_rollover", "test_run", "test_script_tag"),
+    *("test_signing_in", "test_simulation", "test_stateless", "test_stranger", "test_verifiers"),
 )
 # What servers differ in: locks and isolation, the statements they are sent, batches of deleted rows, how values are
 # stored and compared. The rest is the same through Django's ORM, and differs seldom enough to wait for --all.
@@ -46,6 +48,7 @@ SERVER_DECIDES = (
     *("test_races", "test_limits", "test_rotation_model"),
     *("test_statements", "test_purge"),
     *("test_login", "test_throttle", "test_sign_in_faults", "test_credentials", "test_example"),
+    *("test_exact_text", "test_view_transactions", "test_session_cache_transactions"),
 )
 IN_CHROMIUM = ("test_browser", "test_devices_browser")
 NO_TESTS = 5  # pytest's exit code
