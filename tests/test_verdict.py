@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from datetime import timedelta
 
 import pytest
@@ -720,6 +722,22 @@ def test_with_nothing_checked_a_view_that_reads_the_session_of_a_deleted_user_is
     response = WhereAmI.as_view()(APIRequestFactory().get("/", headers=device.bearer))
     assert (response.status_code, response.data["code"]) == (401, "INVALID_TOKEN")
     assert response["WWW-Authenticate"].startswith('Bearer error="invalid_token"')
+
+
+class WhatIsMyName(APIView):
+    permission_classes = ()
+
+    def get(self, request):
+        pickle.loads(pickle.dumps(request.user))
+        return Response({"name": copy.deepcopy(request.user).email})
+
+
+def test_with_nothing_checked_a_view_that_reads_a_field_of_a_deleted_user_is_answered_with_401(device, who_am_i):
+    view, request = WhatIsMyName.as_view(), APIRequestFactory().get("/", headers=device.bearer)
+    assert view(request).data == {"name": device.user.email}
+    device.user.delete()
+    response = view(request)
+    assert (response.status_code, response.data["code"]) == (401, "INVALID_TOKEN")
 
 
 def test_with_nothing_checked_a_view_that_reads_a_deleted_credential_is_answered_with_401(db, who_am_i):

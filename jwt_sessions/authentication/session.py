@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import models
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
@@ -72,4 +74,24 @@ def authorize_bearer(
     )
     # A view may look at what is gone since the token was issued: that is the token's fault, and no error of the view.
     verified.refusal = TokenRefused
+    if isinstance(user, models.Model) and user.get_deferred_fields():
+        user.refresh_from_db = RowReader(user)  # type: ignore[method-assign]
     return user, verified
+
+
+class RowReader:
+    """
+    Reads the fields of a user that were not read before the view, as with ``SESSION_CHECK="none"``.
+
+    Where the row is gone since the token was issued, the answer is 401 rather than an error of the view.
+    """
+
+    def __init__(self, user: models.Model) -> None:
+        self.user = user
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """As ``Model.refresh_from_db``. Raises TokenRefused."""
+        try:
+            type(self.user).refresh_from_db(self.user, *args, **kwargs)
+        except ObjectDoesNotExist:
+            raise TokenRefused(InvalidToken()) from None
