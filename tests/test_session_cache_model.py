@@ -340,6 +340,20 @@ class TwoLives(RuleBasedStateMachine):
         self.call([0, 0, 1], background=self.steps % 9 != 0, delay=0)
 
 
+def ends_that_chance_seldom_meets() -> None:
+    machine = TwoLives()
+    try:
+        machine.begin()
+        machine.give_the_password_again(0, None)
+        machine.call([1], background=False, delay=0)
+        assert TwoLives.seen["ExpiredToken", None]
+        machine.save_the_user("deactivate")
+        machine.call([0], background=False, delay=0)
+        assert TwoLives.seen["SessionEnded", "user_inactive"]
+    finally:
+        machine.teardown()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_both_say_the_same(monkeypatch):
     says_yes, yes = VerdictCache.says_yes, Counter()
@@ -352,6 +366,7 @@ def test_both_say_the_same(monkeypatch):
     monkeypatch.setattr(VerdictCache, "says_yes", counted)
     TwoLives.seen.clear()
     run_state_machine_as_test(TwoLives, settings=BOUNDED)
+    ends_that_chance_seldom_meets()
     assert yes[True] > (400 if THOROUGH else 20)
     if not THOROUGH:  # a few examples do not meet every end
         return

@@ -228,6 +228,13 @@ def test_a_token_for_a_tenant_expires_with_its_idle_clock(strict_acme):
     assert strict_acme.tokens["idle_expires_at"] is None
 
 
+def test_the_first_tab_of_a_tenant_opens_however_long_the_user_was_idle_before(clock, strict_acme):
+    SessionPolicy.objects.create(tenant="globex", idle_timeout=5 * MINUTE)
+    clock.shift(6 * MINUTE)
+    assert strict_acme.refresh(tenantId="globex").status_code == 200
+    assert strict_acme.tokens["expires_in"] == 300
+
+
 @pytest.mark.parametrize(("late", "opened"), [(-TICK, True), (timedelta(0), False), (TICK, False)])
 def test_a_tenant_goes_idle_on_the_dot_while_other_tabs_go_on(clock, strict_acme, late, opened):
     clock.shift(5 * MINUTE)

@@ -76,11 +76,12 @@ class SessionState:
         """
         When the session ends, or its tokens for a tenant and an audience.
 
-        For a tenant by the clock of that tenant, once it was set. Another audience than the session's own has a say
-        about the tokens for it, and none about the session.
+        For a tenant by its policy and its clock, once that was set: how long the user was idle before the first token
+        for it is nothing to the tenant. Another audience than the session's own has a say about the tokens for it,
+        and none about the session.
         """
         active_at = None if tenant is None else self.tenant_active_at
-        return deadlines(self.session, self.policy(tenant, audience), active_at)
+        return deadlines(self.session, self.policy(None if active_at is None else tenant, audience), active_at)
 
     def verdict(self, now: datetime) -> EndReason | None:
         """Why the session is over at ``now``, or ``None`` while it lives."""

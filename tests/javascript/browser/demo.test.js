@@ -106,6 +106,7 @@ test('asks for the password again, by keyboard alone, and does what was asked fo
   await tab.getByRole('dialog').waitFor({ state: 'hidden' })
   assert.deepEqual(await notes(tab), ['Of Acme'])
   await clear.press('Enter')
+  await tab.getByRole('dialog').waitFor()
   await tab.keyboard.type('wrong')
   await tab.keyboard.press('Enter')
   await tab.getByRole('dialog').getByText('The name or the password is wrong.').waitFor()
