@@ -235,7 +235,9 @@ def test_attack_a_wrong_secret_is_refused_at_the_exchange_of_foreign_tokens_too(
 # Guessing
 
 
-def test_attack_guessing_ends_in_429_while_the_right_secret_still_passes(clock, service, jwt_settings):
+def test_attack_guessing_ends_in_429_while_the_right_secret_still_passes(clock, service, jwt_settings, settings):
+    # Local memory, because a server's clock does not follow the one of a test.
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "guesses"}}
     jwt_settings(LOGIN_THROTTLE="3/min")
     guess = basic(service.client_id, "a guess")
     answers = [knock(service, "token", guess) for _ in range(5)]
