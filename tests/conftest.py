@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from django.contrib.auth.signals import user_logged_out
 
 from example_project.accounts.models import User
 from tests.clients import Device
@@ -87,3 +88,16 @@ def server(transactional_db, origin, certificate, issuer_path, jwt_settings, mon
         monkeypatch.setenv(variable, str(certificate))
     jwt_settings(ISSUER=f"{origin}{issuer_path}")
     return Served(f"{origin}{issuer_path}")
+
+
+@pytest.fixture
+def logged_out():
+    """Django's ``user_logged_out``: the users it was sent for."""
+    users = []
+
+    def receiver(sender, request, user, **kwargs):
+        users.append(user)
+
+    user_logged_out.connect(receiver)
+    yield users
+    user_logged_out.disconnect(receiver)

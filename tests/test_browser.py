@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +14,8 @@ from example_project.accounts.models import Tenant
 from example_project.notes.views import FOR_USERS, ClearNotesView
 from jwt_sessions.permissions import RequireRecentLogin
 from tests.factories import PASSWORD, UserFactory
-from tests.test_javascript_clients import FOLDER, NODE
+from tests.node import CHROMIUM, FOLDER, NO_BROWSER, NODE, are_installed, passed_in_browser, written
 
-CHROMIUM = shutil.which(os.environ.get("TEST_CHROMIUM") or "chromium")
 TENANTS = ["t1", "t2", "t3", "t4", "t5"]
 FOLDER_OF_PAGES = FOLDER / "browser"
 LIFETIME = timedelta(seconds=3)
@@ -35,8 +30,7 @@ FILES: dict[str, dict[str, object]] = {
 SECONDS = 20  # how long twenty tabs are watched
 
 pytestmark = pytest.mark.skipif(
-    NODE is None or CHROMIUM is None or not (FOLDER / "node_modules" / "playwright-core").is_dir(),
-    reason="There is no Chromium, no node, or not the packages that `make test` installs where there is npm.",
+    NODE is None or CHROMIUM is None or not are_installed("playwright-core"), reason=NO_BROWSER
 )
 
 
@@ -47,20 +41,7 @@ def accepted(user: object) -> list[str]:
 def run(file: Path, origin: str, **told: Any) -> None:
     """Run a file of tests by node, with what it is told about the server."""
     served = {"origin": origin, "chromium": CHROMIUM, "password": PASSWORD, **told}
-    done = subprocess.run(
-        [str(NODE), "--test", "--test-reporter=tap", str(file.relative_to(FOLDER))],
-        cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "SERVED": json.dumps(served)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == 0, done.stdout
-    counts = {what: int(count) for what, count in re.findall(r"^# (\w+) (\d+)$", done.stdout, re.MULTILINE)}
-    written = len(re.findall(r"^test\(", file.read_text(), re.MULTILINE))
-    assert counts["tests"] == counts["pass"] == written > 2, done.stdout
+    assert passed_in_browser(file, json.dumps(served)) == written(file) > 2
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.signals import user_logged_out
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
@@ -401,19 +400,6 @@ def test_one_device_is_signed_out(browser, laptop):
     assert laptop.call().json()["reason"] == "ended_by_user"
     assert "Work laptop" not in page(browser.http).text
     assert browser.call().status_code == 200
-
-
-@pytest.fixture
-def logged_out():
-    """Django's ``user_logged_out``: the users it was sent for."""
-    users = []
-
-    def receiver(sender, request, user, **kwargs):
-        users.append(user)
-
-    user_logged_out.connect(receiver)
-    yield users
-    user_logged_out.disconnect(receiver)
 
 
 def test_signing_out_this_device_clears_its_cookie(browser, laptop, logged_out):

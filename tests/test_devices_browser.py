@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
-import subprocess
 from datetime import timedelta
 
 import pytest
@@ -16,9 +13,8 @@ from jwt_sessions import sessions
 from jwt_sessions.models import Session
 from tests.clients import Device
 from tests.factories import PASSWORD, UserFactory
-from tests.test_javascript_clients import FOLDER, NODE
+from tests.node import CHROMIUM, FOLDER, NO_BROWSER, NODE, are_installed, passed_in_browser, written
 
-CHROMIUM = shutil.which(os.environ.get("TEST_CHROMIUM") or "chromium")
 FILE = FOLDER / "browser" / "devices.test.js"
 RECENT = timedelta(minutes=10)
 NAME = "__Host-Http-jwt_sessions_refresh"
@@ -45,10 +41,7 @@ EDGE = (
 )
 PLACES = {"198.51.100.23": "Lagos, Nigeria", "203.0.113.9": "Lyon, France"}
 
-pytestmark = pytest.mark.skipif(
-    NODE is None or CHROMIUM is None or not (FOLDER / "node_modules" / "axe-core").is_dir(),
-    reason="There is no Chromium, no node, or not the packages that `make test` installs where there is npm.",
-)
+pytestmark = pytest.mark.skipif(NODE is None or CHROMIUM is None or not are_installed("axe-core"), reason=NO_BROWSER)
 
 
 class StrictPolicy:
@@ -103,19 +96,6 @@ def test_chromium(server, settings, jwt_settings):
         "old": [signed_in_long_ago(user) for user in users],
         "pictures": os.environ.get("PICTURES", ""),
     }
-    done = subprocess.run(
-        [str(NODE), "--test", "--test-reporter=tap", str(FILE.relative_to(FOLDER))],
-        cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "SERVED": json.dumps(served)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == 0, done.stdout
-    counts = {what: int(count) for what, count in re.findall(r"^# (\w+) (\d+)$", done.stdout, re.MULTILINE)}
     # The one with axe runs for two colour schemes.
-    written = len(re.findall(r"^ *test\(", FILE.read_text(), re.MULTILINE)) + 1
-    assert counts["tests"] == counts["pass"] == written > 5, done.stdout
+    assert passed_in_browser(FILE, json.dumps(served)) == written(FILE) + 1 > 5
     assert [len(sessions.live_sessions(user, timezone.now())) > 0 for user in users] == [True, True, False, True]

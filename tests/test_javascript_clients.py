@@ -9,10 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,42 +17,24 @@ from django.urls import reverse
 
 from jwt_sessions import credentials
 from jwt_sessions.tokens import material
+from tests import node
 from tests.factories import PASSWORD
+from tests.node import FOLDER, NODE, NOTHING_TO_RUN_IT, are_installed, passed
 from tests.served import Served
 
-FOLDER = Path(__file__).parent / "javascript"
 PACKAGES = json.loads((FOLDER / "package.json").read_text())["dependencies"]
-NODE = shutil.which(os.environ.get("TEST_NODE") or "node")
 GRACE = timedelta(milliseconds=200)
 
-pytestmark = pytest.mark.skipif(
-    NODE is None or not all((FOLDER / "node_modules" / name).is_dir() for name in PACKAGES),
-    reason="There is no node, or not the packages that `make test` installs where there is npm.",
-)
+pytestmark = pytest.mark.skipif(NODE is None or not are_installed(*PACKAGES), reason=NOTHING_TO_RUN_IT)
 
 
-def run(*arguments: str, **variables: str) -> str:
-    """What node prints. It has to end well."""
-    # Not the whole environment: nothing of this machine's settings should matter to a client.
-    environment = {name: os.environ[name] for name in ("PATH", "NODE_EXTRA_CA_CERTS")} | variables
-    done = subprocess.run(
-        [str(NODE), *arguments],
-        cwd=FOLDER,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+def told(served: dict[str, Any]) -> dict[str, str]:
+    """The variables of the environment by which a client knows the server."""
+    return {"NODE_EXTRA_CA_CERTS": os.environ["NODE_EXTRA_CA_CERTS"], "SERVED": json.dumps(served)}
 
 
 def run_tests(name: str, served: dict[str, Any]) -> None:
-    output = run("--test", "--test-reporter=tap", f"{name}.test.js", SERVED=json.dumps(served))
-    counts = {what: int(count) for what, count in re.findall(r"^# (\w+) (\d+)$", output, re.MULTILINE)}
-    assert counts["tests"] == counts["pass"] > 4, output
+    assert passed(FOLDER / f"{name}.test.js", timeout=60, **told(served)) > 4
 
 
 @pytest.fixture
@@ -132,7 +111,7 @@ def test_examples_of_the_documentation_run(server, served, answer):
     assert others == []
     code = f"{FOUND}{example}\nconsole.log(JSON.stringify({ANSWERS[answer]}))"
     code = code.replace("https://id.example.com", server.origin)
-    output = run("--input-type=module", "--eval", code, SERVED=json.dumps(served))
+    output = node.run("--input-type=module", "--eval", code, timeout=60, **told(served))
     assert output.splitlines() == ["stored true"] * ("store(" in example) + [EXPECTED[answer]]
 
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.signals import user_logged_out
 from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
@@ -176,19 +175,6 @@ def test_another_device_is_ended_by_its_user(device, phone):
     assert phone.refresh().json()["reason"] == "ended_by_user"
     assert device.call().status_code == 200
     assert detail(device, own_id(phone), "DELETE").status_code == 404
-
-
-@pytest.fixture
-def logged_out():
-    """Django's ``user_logged_out``: the users it was sent for."""
-    users = []
-
-    def receiver(sender, request, user, **kwargs):
-        users.append(user)
-
-    user_logged_out.connect(receiver)
-    yield users
-    user_logged_out.disconnect(receiver)
 
 
 @pytest.mark.parametrize("by", ["current", "id"])
